@@ -1,1 +1,10 @@
-//! x
+//! mivox learns features from unlabelled medical scans by maximising mutual
+//! information between views of the same anatomy, and writes them as tables.
+//!
+//! `ARCHITECTURE.md` is the map: the order of the modules below is the order of
+//! its layers, and a module uses only what stands above it.
+
+pub mod geometry;
+pub mod study;
+pub mod durable;
+pub mod volume;

@@ -1,0 +1,17 @@
+//! Voxels with their place and their meaning.
+
+use ndarray::Array3;
+
+use crate::{geometry::Grid, study::Modality};
+
+/// A scan in memory.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    /// Intensities `[k, j, i]` after rescale, in the unit of the modality
+    /// (Hounsfield units for CT). `NaN` marks a voxel that was not measured.
+    pub voxels: Array3<f32>,
+    /// Where the voxels lie; `grid.shape` is (i, j, k), the reverse of `voxels.dim()`.
+    pub grid: Grid,
+    /// What was measured.
+    pub modality: Modality,
+}
