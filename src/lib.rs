@@ -7,4 +7,7 @@
 pub mod geometry;
 pub mod study;
 pub mod durable;
+pub mod progress;
+pub mod table;
 pub mod volume;
+pub mod runtime;
