@@ -10,4 +10,5 @@ pub mod durable;
 pub mod progress;
 pub mod table;
 pub mod volume;
+pub mod io;
 pub mod runtime;
