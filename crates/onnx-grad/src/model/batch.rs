@@ -37,12 +37,10 @@ impl Batch {
     /// Any batch, under a symbol.
     pub fn dynamic(g: &Graph, live: &[usize], symbol: &str) -> Result<Self, Error> {
         let batch = input_batch(g)?;
-        // a batch of one shows what broadcasts by chance or cuts the batch, and
-        // a large odd one what merely happens to have the batch's size
-        let mut found = Self::default();
-        for probe in [1, 2 * batch + 1] {
-            found = Self::probe(g, live, batch, probe)?;
-        }
+        // a larger batch shows which axes follow it, and what merely has its
+        // size; a batch of one shows what cuts a part out of it
+        let mut found = Self::probe(g, live, batch, 2 * batch + 1)?;
+        Self::probe(g, live, batch, 1)?;
         found.symbol = symbol.to_owned();
         Ok(found)
     }

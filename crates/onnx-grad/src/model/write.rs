@@ -17,7 +17,7 @@ const LEAST_OPSET: i64 = 20;
 /// The last opset for which the operators used here have been compared.
 const MOST_OPSET: i64 = 23;
 
-/// How [`write`] writes a graph.
+/// How [`write()`] writes a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteOptions {
     /// The operator set, 20 or later.
