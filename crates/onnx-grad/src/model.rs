@@ -1,6 +1,8 @@
 //! ONNX files: bytes from a graph, and messages from bytes.
 
 mod batch;
+mod encode;
+mod live;
 mod proto;
 mod write;
 
@@ -38,7 +40,7 @@ pub fn read(bytes: &[u8]) -> Result<ModelProto, Error> {
             return malformed(format!("{name}: a negative size in {:?}", tensor.dims));
         };
         let (required, received) = (count(&dims), tensor.raw_data.len());
-        if let Some(size) = proto::element_size(tensor.data_type)
+        if let Some(size) = encode::element_size(tensor.data_type)
             && received != 0
             && required.saturating_mul(size) != received
         {

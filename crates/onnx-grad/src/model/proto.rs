@@ -239,16 +239,3 @@ pub mod dimension_proto {
         DimParam(String),
     }
 }
-
-/// The bytes of an element in `raw_data`, for `TensorProto.DataType`s that
-/// have a fixed number.
-pub(super) fn element_size(data_type: i32) -> Option<usize> {
-    match data_type {
-        2 | 3 | 9 => Some(1),
-        4 | 5 | 10 | 16 => Some(2),
-        1 | 6 | 12 => Some(4),
-        7 | 11 | 13 | 14 => Some(8),
-        15 => Some(16),
-        _ => None,
-    }
-}

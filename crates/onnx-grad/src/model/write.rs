@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use super::batch::{Batch, Size};
+use super::encode::{attribute_proto, tensor_proto};
+use super::live::Live;
 use super::proto::{
-    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
-    ValueInfoProto, dimension_proto,
+    DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, dimension_proto,
 };
 use crate::Error;
 use crate::graph::{Graph, Node, Origin, Tensor, Value};
-use crate::op::Attribute;
 
 /// The opset that brought `Gelu`.
 const LEAST_OPSET: i64 = 20;
@@ -89,37 +89,6 @@ pub fn write(g: &Graph, options: &WriteOptions) -> Result<Vec<u8>, Error> {
         ..ModelProto::default()
     };
     Ok(model.to_bytes())
-}
-
-/// What the outputs need: nodes in order, and every value by index.
-struct Live {
-    nodes: Vec<usize>,
-    values: Vec<bool>,
-}
-
-impl Live {
-    fn of(g: &Graph) -> Self {
-        let mut values = vec![false; g.values()];
-        for (_, output) in g.outputs() {
-            values[output.index()] = true;
-        }
-        let mut nodes = Vec::new();
-        for (index, node) in g.nodes().iter().enumerate().rev() {
-            if node.outputs.iter().any(|v| values[v.index()]) {
-                nodes.push(index);
-                for input in &node.inputs {
-                    values[input.index()] = true;
-                }
-                if !node.op.rules().optional_outputs() {
-                    for output in &node.outputs {
-                        values[output.index()] = true;
-                    }
-                }
-            }
-        }
-        nodes.reverse();
-        Self { nodes, values }
-    }
 }
 
 struct Writer<'a> {
@@ -278,29 +247,6 @@ impl<'a> Writer<'a> {
             ..ValueInfoProto::default()
         }
     }
-}
-
-fn tensor_proto(name: String, tensor: &Tensor) -> TensorProto {
-    TensorProto {
-        dims: tensor.shape().iter().map(|&n| n as i64).collect(),
-        data_type: tensor.element().code(),
-        name,
-        raw_data: tensor.bytes(),
-        ..TensorProto::default()
-    }
-}
-
-fn attribute_proto(name: &str, value: Attribute) -> AttributeProto {
-    let mut proto = AttributeProto {
-        name: name.to_owned(),
-        ..AttributeProto::default()
-    };
-    match value {
-        Attribute::Float(f) => (proto.r#type, proto.f) = (1, f),
-        Attribute::Int(i) => (proto.r#type, proto.i) = (2, i),
-        Attribute::Ints(ints) => (proto.r#type, proto.ints) = (7, ints),
-    }
-    proto
 }
 
 fn unique<'n>(names: impl Iterator<Item = &'n str>) -> Result<(), Error> {

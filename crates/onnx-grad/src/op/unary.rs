@@ -96,16 +96,17 @@ impl Operator for Unary {
     }
 }
 
-/// Φ(x) + x·φ(x), with u = x/√2: ½ + ½ erf(u) + u/√π · exp(−u²).
+/// Φ(x) + x·φ(x), with u = x/√2: ½ (1 + erf u + 2/√π · u / exp u²).
+///
+/// The division spares the negation of u²; it gives 0 where exp u² overflows.
 fn gelu_slope(g: &mut Graph, x: Value) -> Result<Value, Error> {
     let frac_1_sqrt_2 = g.scalar(FRAC_1_SQRT_2);
     let u = g.mul(x, frac_1_sqrt_2)?;
     let square = g.mul(u, u)?;
-    let negative = g.neg(square)?;
-    let bell = g.exp(negative)?;
+    let well = g.exp(square)?;
     let frac_2_sqrt_pi = g.scalar(FRAC_2_SQRT_PI);
-    let tangent = g.mul(u, bell)?;
-    let tangent = g.mul(tangent, frac_2_sqrt_pi)?;
+    let line = g.mul(u, frac_2_sqrt_pi)?;
+    let tangent = g.div(line, well)?;
     let erf = g.erf(u)?;
     let doubled = g.add(erf, tangent)?;
     let (half, one) = (g.scalar(0.5), g.scalar(1.0));

@@ -55,15 +55,20 @@ fn environment() -> &'static Environment {
     })
 }
 
+/// A session on this many threads, set up as training needs it.
+pub fn session(bytes: &[u8], threads: usize) -> Session {
+    let builder = Session::builder(environment()).unwrap();
+    let builder = builder.with_intra_threads(threads).unwrap();
+    let mut builder = builder.with_memory_pattern(false).unwrap();
+    builder.commit_from_memory(bytes).unwrap()
+}
+
 /// A model ready to run.
 pub struct Model(Session);
 
 impl Model {
     pub fn load(bytes: &[u8]) -> Self {
-        let builder = Session::builder(environment()).unwrap();
-        let builder = builder.with_intra_threads(1).unwrap();
-        let mut builder = builder.with_memory_pattern(false).unwrap();
-        Self(builder.commit_from_memory(bytes).unwrap())
+        Self(session(bytes, 1))
     }
 
     /// The outputs by name, from `f32` inputs.
