@@ -40,9 +40,9 @@
 //! Parameters, gradient and moments are one flat `f32` buffer each, placed by a
 //! [`Layout`]. A step reads one set of buffers and writes another, so a loop
 //! needs two bindings, ping and pong: what this step wrote, the next one reads.
-//! An output must never be bound to the buffer of an input of the same step,
-//! and memory patterns should be off in the session's options: ONNX Runtime
-//! plans them for shapes that change, and here none does.
+//! An output must never be bound to the buffer of an input of the same step:
+//! ONNX Runtime may write it before every node has read the input. Sessions for
+//! training are created with memory patterns off.
 //!
 //! # What the graph promises
 //!

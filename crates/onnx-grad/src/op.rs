@@ -11,6 +11,7 @@ use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{TensorType, broadcast_axes};
 
 mod binary;
+mod conv;
 mod layout;
 mod matmul;
 mod norm;
@@ -23,6 +24,7 @@ mod unary;
 pub(crate) use layout::Reshape;
 use {
     binary::{Binary, Compare},
+    conv::{Conv, ConvTranspose, Window},
     layout::{Expand, Transpose},
     matmul::{Gemm, MatMul},
     norm::LayerNorm,
@@ -58,8 +60,8 @@ macro_rules! operators {
 }
 
 operators! {
-    Binary, Cast, Clip, Compare, Concat, Expand, Gather, Gemm, Identity, LayerNorm, MatMul,
-    OneHot, Pad, Reduce, Reshape, Slice, Softmax, Split, Transpose, Unary, Where,
+    Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather, Gemm, Identity, LayerNorm, MatMul,
+    OneHot, Pad, Reduce, Reshape, Slice, Softmax, Split, Transpose, Unary, Where, Window,
 }
 
 /// The rules of one operator.

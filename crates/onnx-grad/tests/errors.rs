@@ -29,7 +29,7 @@ fn shapes_that_do_not_fit() {
         message.contains("[2, 3]") && message.contains("[4]"),
         "{message}"
     );
-    let cases: [(&str, (&str, String)); 17] = [
+    let cases: [(&str, (&str, String)); 19] = [
         (
             "MatMul",
             refusal(&[&[2, 3], &[4, 2]], |g, x| g.matmul(x[0], x[1])),
@@ -82,6 +82,18 @@ fn shapes_that_do_not_fit() {
             refusal(&[&[2, 3]], |g, x| Ok(g.split(x[0], 1, &[1, 1])?[0])),
         ),
         ("Slice", refusal(&[&[2, 3]], |g, x| g.slice(x[0], 1, 2..4))),
+        (
+            "Conv",
+            refusal(&[&[1, 2, 3, 3], &[1, 3, 2, 2]], |g, x| {
+                g.conv(x[0], x[1], [1, 1], [0; 4])
+            }),
+        ),
+        (
+            "Conv",
+            refusal(&[&[1, 2, 3, 3], &[1, 2, 2, 4]], |g, x| {
+                g.conv(x[0], x[1], [1, 1], [0; 4])
+            }),
+        ),
         (
             "LayerNormalization",
             refusal(&[&[2, 3], &[2], &[3]], |g, x| {

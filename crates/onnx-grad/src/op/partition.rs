@@ -143,9 +143,9 @@ impl Operator for Slice {
 /// Zeros put before and after along an axis: what undoes a [`Slice`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pad {
-    axis: usize,
-    before: usize,
-    after: usize,
+    pub axis: usize,
+    pub before: usize,
+    pub after: usize,
 }
 
 impl Operator for Pad {
