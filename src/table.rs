@@ -189,7 +189,8 @@ pub fn metadata(path: &Path, key: &str) -> Result<Option<String>, TableError> {
 }
 
 fn open(path: &Path) -> Result<DataFrame, TableError> {
-    let file = File::open(path).map_err(|source| TableError::Open { name: name_of(path), source })?;
+    let file =
+        File::open(path).map_err(|source| TableError::Open { name: name_of(path), source })?;
     ParquetReader::new(file).finish().map_err(polars_failed("read", path))
 }
 
