@@ -8,3 +8,4 @@ pub mod geometry;
 pub mod study;
 pub mod durable;
 pub mod volume;
+pub mod phantom;
