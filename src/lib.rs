@@ -7,5 +7,8 @@
 pub mod geometry;
 pub mod study;
 pub mod durable;
+pub mod progress;
+pub mod table;
 pub mod volume;
+pub mod runtime;
 pub mod phantom;
