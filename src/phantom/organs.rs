@@ -40,7 +40,7 @@ const OUTER: [Row; 15] = [
 ];
 
 /// Painted over cortex and white matter, one over the other.
-const INNER: [Row; 16] = [
+const INNER: [Row; 17] = [
     One("corpus callosum", Tissue::White, [0.0, -2.0, 25.0], [13.0, 34.0, 6.0]),
     Pair("ventricle body", Tissue::Csf, [10.0, -4.0, 15.0], [6.0, 26.0, 8.0]),
     Pair("frontal horn", Tissue::Csf, [9.0, 24.0, 9.0], [5.0, 13.0, 9.0]),
@@ -51,9 +51,10 @@ const INNER: [Row; 16] = [
     Pair("pallidum", Tissue::White, [22.0, 3.0, -1.0], [3.5, 9.0, 7.0]),
     Pair("thalamus", Tissue::Gray, [11.0, -11.0, 2.0], [8.0, 14.0, 10.0]),
     One("third ventricle", Tissue::Csf, [0.0, -3.0, -4.0], [2.5, 14.0, 10.0]),
-    One("cisterns", Tissue::Csf, [0.0, -6.0, -32.0], [24.0, 18.0, 14.0]),
-    One("tentorium", Tissue::Csf, [0.0, -44.0, -40.0], [51.0, 31.0, 24.0]),
-    Pair("cerebellum", Tissue::Gray, [21.0, -44.0, -41.0], [27.0, 26.0, 19.0]),
+    One("cisterns", Tissue::Csf, [0.0, -4.0, -30.0], [18.0, 15.0, 10.0]),
+    Pair("cerebellar fissure", Tissue::Csf, [21.0, -45.0, -40.0], [30.0, 28.0, 21.0]),
+    Pair("cerebellum", Tissue::Gray, [21.0, -45.0, -40.0], [27.5, 25.5, 18.5]),
+    One("vermis", Tissue::Gray, [0.0, -45.0, -36.0], [12.0, 22.0, 17.0]),
     Pair("cerebellar white matter", Tissue::White, [20.0, -41.0, -39.0], [16.0, 13.0, 9.0]),
     One("brainstem", Tissue::White, [0.0, -18.0, -50.0], [14.0, 13.0, 36.0]),
     One("fourth ventricle", Tissue::Csf, [0.0, -30.0, -42.0], [7.0, 5.0, 10.0]),
@@ -142,7 +143,7 @@ fn draw_parts(rng: &mut impl Rng, rows: &[Row], stretch: DVec3, widening: f64) -
         let (One(name, tissue, centre, radii) | Pair(name, tissue, centre, radii)) = row;
         let moved = around_zero(rng, DVec3::splat(2.0));
         let mut grown = DVec3::ONE + around_zero(rng, DVec3::splat(0.15));
-        if *tissue == Tissue::Csf && *name != "eye" && *name != "tentorium" {
+        if *tissue == Tissue::Csf && *name != "eye" && *name != "cerebellar fissure" {
             grown *= DVec3::new(widening, 0.5 + 0.5 * widening, widening);
         }
         let turn = small_turn(rng, 8.0);
