@@ -23,7 +23,9 @@ pub enum DurableError {
         source: io::Error,
     },
     /// Another process writes the same results.
-    #[error("another mivox is at work in this results folder; wait for it, or choose another --out")]
+    #[error(
+        "another mivox is at work in this results folder; wait for it, or choose another --out"
+    )]
     Locked,
 }
 

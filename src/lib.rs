@@ -10,5 +10,6 @@ pub mod durable;
 pub mod progress;
 pub mod table;
 pub mod volume;
+pub mod io;
 pub mod runtime;
 pub mod phantom;

@@ -51,7 +51,9 @@ impl FromStr for Device {
 #[non_exhaustive]
 pub enum RuntimeError {
     /// No library was found.
-    #[error("ONNX Runtime was not found (`mivox doctor` says where it was looked for); install it: {INSTALL}")]
+    #[error(
+        "ONNX Runtime was not found (`mivox doctor` says where it was looked for); install it: {INSTALL}"
+    )]
     NotFound,
     /// The library found cannot be loaded.
     #[error("ONNX Runtime cannot be loaded: {message}")]
@@ -190,8 +192,7 @@ pub fn run(
     outputs: &[&str],
 ) -> Result<Vec<Vec<f32>>, RuntimeError> {
     let (name, shape, values) = input;
-    let tensor =
-        TensorRef::from_array_view((shape, values)).map_err(failed("take the input"))?;
+    let tensor = TensorRef::from_array_view((shape, values)).map_err(failed("take the input"))?;
     let results = session.run(ort::inputs![name => tensor]).map_err(failed("run the graph"))?;
     outputs
         .iter()

@@ -177,7 +177,8 @@ pub fn read_with_vectors<R: Record>(
 }
 
 fn open(path: &Path) -> Result<DataFrame, TableError> {
-    let file = File::open(path).map_err(|source| TableError::Open { name: name_of(path), source })?;
+    let file =
+        File::open(path).map_err(|source| TableError::Open { name: name_of(path), source })?;
     ParquetReader::new(file).finish().map_err(polars_failed("read", path))
 }
 

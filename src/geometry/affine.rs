@@ -12,10 +12,7 @@ pub type Affine = DAffine3;
 /// both NIfTI and DICOM fix it at (0, 0, 0, 1).
 pub fn affine_from_rows(rows: &[[f64; 4]; 4]) -> Affine {
     let column = |c: usize| DVec3::new(rows[0][c], rows[1][c], rows[2][c]);
-    DAffine3::from_mat3_translation(
-        DMat3::from_cols(column(0), column(1), column(2)),
-        column(3),
-    )
+    DAffine3::from_mat3_translation(DMat3::from_cols(column(0), column(1), column(2)), column(3))
 }
 
 /// The 4 × 4 matrix of an affine as its rows, the last one (0, 0, 0, 1).

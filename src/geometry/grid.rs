@@ -88,11 +88,7 @@ impl Grid {
         for axis in 0..3 {
             // Tolerates rounding: 99.9999 steps are 100.
             let steps = ((high[axis] - low[axis]) / spacing_mm[axis] + 1e-3).floor();
-            shape[axis] = if steps < u32::MAX as f64 {
-                steps as usize + 1
-            } else {
-                usize::MAX
-            };
+            shape[axis] = if steps < u32::MAX as f64 { steps as usize + 1 } else { usize::MAX };
         }
         let grid = Self {
             shape,
@@ -133,10 +129,8 @@ mod tests {
 
     #[test]
     fn the_same_spacing_keeps_the_centres_of_a_flipped_grid() {
-        let lps = grid(
-            [5, 4, 3],
-            [[-2.0, 0.0, 0.0, 8.0], [0.0, -3.0, 0.0, 9.0], [0.0, 0.0, 4.0, -1.0]],
-        );
+        let lps =
+            grid([5, 4, 3], [[-2.0, 0.0, 0.0, 8.0], [0.0, -3.0, 0.0, 9.0], [0.0, 0.0, 4.0, -1.0]]);
         let ras = lps.covering_ras([2.0, 3.0, 4.0]).unwrap();
         assert_eq!(ras.shape, [5, 4, 3]);
         assert_eq!(ras.world_mm(DVec3::ZERO), DVec3::new(0.0, 0.0, -1.0));
@@ -149,13 +143,7 @@ mod tests {
             [100, 100, 100],
             [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]],
         );
-        assert!(matches!(
-            unit.covering_ras([1.0, 0.0, 1.0]),
-            Err(GridError::Spacing { .. })
-        ));
-        assert!(matches!(
-            unit.covering_ras([1e-6, 1e-6, 1e-6]),
-            Err(GridError::TooLarge { .. })
-        ));
+        assert!(matches!(unit.covering_ras([1.0, 0.0, 1.0]), Err(GridError::Spacing { .. })));
+        assert!(matches!(unit.covering_ras([1e-6, 1e-6, 1e-6]), Err(GridError::TooLarge { .. })));
     }
 }

@@ -44,14 +44,7 @@ impl Orientation {
         }
         let m = ras_from_voxel.matrix3;
         let cosines = [m.x_axis, m.y_axis, m.z_axis].map(DVec3::normalize);
-        let assignments = [
-            [0, 1, 2],
-            [0, 2, 1],
-            [1, 0, 2],
-            [1, 2, 0],
-            [2, 0, 1],
-            [2, 1, 0],
-        ];
+        let assignments = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
         let score = |axes: &[usize; 3]| -> f64 { (0..3).map(|v| cosines[v][axes[v]].abs()).sum() };
         let mut world_axis = assignments[0];
         for candidate in assignments {

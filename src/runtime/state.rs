@@ -93,8 +93,7 @@ impl StepSession {
     ) -> Result<Vec<f32>, RuntimeError> {
         let binding = &mut self.bindings[self.present];
         for (name, shape, values) in inputs {
-            let tensor =
-                Tensor::from_array((shape, values)).map_err(failed("take an input"))?;
+            let tensor = Tensor::from_array((shape, values)).map_err(failed("take an input"))?;
             binding.bind_input(name, &tensor).map_err(failed("bind an input"))?;
         }
         let results = self.session.run_binding(binding).map_err(failed("run a step"))?;

@@ -150,9 +150,29 @@ impl FromStr for Modality {
 /// DICOM PS3.16 Annex L, the defined terms that cover most archives.
 pub fn known_body_part(word: &str) -> Option<&'static str> {
     const PARTS: [&str; 24] = [
-        "ABDOMEN", "ABDOMENPELVIS", "ANKLE", "ARM", "BRAIN", "BREAST", "CHEST",
-        "CHESTABDOMEN", "CHESTABDPELVIS", "CSPINE", "ELBOW", "EXTREMITY", "FOOT", "HAND",
-        "HEAD", "HEADNECK", "HIP", "KNEE", "LEG", "LSPINE", "NECK", "PELVIS", "SHOULDER",
+        "ABDOMEN",
+        "ABDOMENPELVIS",
+        "ANKLE",
+        "ARM",
+        "BRAIN",
+        "BREAST",
+        "CHEST",
+        "CHESTABDOMEN",
+        "CHESTABDPELVIS",
+        "CSPINE",
+        "ELBOW",
+        "EXTREMITY",
+        "FOOT",
+        "HAND",
+        "HEAD",
+        "HEADNECK",
+        "HIP",
+        "KNEE",
+        "LEG",
+        "LSPINE",
+        "NECK",
+        "PELVIS",
+        "SHOULDER",
         "WHOLEBODY",
     ];
     let word = word.trim();

@@ -185,9 +185,6 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         fs::write(&path, "not a key").unwrap();
-        assert!(matches!(
-            Pseudonymizer::open_or_create(&path),
-            Err(KeyError::Malformed { .. })
-        ));
+        assert!(matches!(Pseudonymizer::open_or_create(&path), Err(KeyError::Malformed { .. })));
     }
 }

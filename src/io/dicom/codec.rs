@@ -1,0 +1,285 @@
+//! Compressed frames: fragments out of the file, then a codec of the registry.
+
+use std::{
+    borrow::Cow,
+    io::Read,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use dicom::{
+    encoding::{
+        Codec, TransferSyntaxIndex,
+        adapters::{PixelDataObject, RawPixelData},
+    },
+    transfer_syntax::TransferSyntaxRegistry,
+};
+use flate2::read::DeflateDecoder;
+
+use super::{DicomError, PixelLayout, Plane, pixels::words_of, source::Source, tags, walk::Walked};
+
+/// Fragments of one frame: a slice has one, rarely a few.
+const MAX_FRAGMENTS: usize = 1 << 16;
+
+/// Passes over encapsulated pixel data: that it is there, to its delimiter.
+pub(super) fn skip_fragments(mut source: Source) -> Result<(), DicomError> {
+    each_fragment(&mut source, |source, _, length| source.skip(length))
+}
+
+fn each_fragment(
+    source: &mut Source,
+    mut fragment: impl FnMut(&mut Source, usize, u64) -> Result<(), DicomError>,
+) -> Result<(), DicomError> {
+    for index in 0..MAX_FRAGMENTS {
+        let at = source.at();
+        let mut head = [0; 8];
+        source.fill(&mut head)?;
+        let [g0, g1, e0, e1, l0, l1, l2, l3] = head;
+        let tag = (u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1]));
+        match tag {
+            tags::SEQUENCE_END => return Ok(()),
+            tags::ITEM => {
+                fragment(source, index, u64::from(u32::from_le_bytes([l0, l1, l2, l3])))?;
+            }
+            _ => return Err(DicomError::Structure { at, what: "no fragment of pixel data" }),
+        }
+    }
+    Err(DicomError::Structure { at: source.at(), what: "too many fragments of pixel data" })
+}
+
+/// The words of a compressed single-frame image.
+pub(super) fn decode(
+    mut walked: Walked,
+    plane: &Plane,
+    layout: PixelLayout,
+) -> Result<Vec<u16>, DicomError> {
+    let codec = name(&walked.transfer_syntax)
+        .ok_or(DicomError::Unsupported { what: "this transfer syntax" })?;
+    let mut bytes = Vec::new();
+    each_fragment(&mut walked.source, |source, index, length| {
+        // The first item is the offset table, which one frame does not need.
+        if index == 0 {
+            return source.skip(length);
+        }
+        bytes.append(&mut source.take(length)?);
+        Ok(())
+    })?;
+    let count = plane.rows * plane.columns;
+    let mut bits = layout.bits_allocated;
+    if let Some(stream) = Codestream::of(&bytes, &walked.transfer_syntax) {
+        let expected = (plane.columns as u32, plane.rows as u32);
+        let found = (stream.columns, stream.rows);
+        if found != expected {
+            return Err(DicomError::CodestreamSize { found, expected });
+        }
+        if stream.components != 1 {
+            return Err(DicomError::Unsupported { what: "a colour image" });
+        }
+        // The JPEG codec writes as many bytes a sample as the code stream has,
+        // whatever the header says; JPEG 2000 follows the header.
+        if codec == JPEG {
+            bits = if stream.precision <= 8 { 8 } else { 16 };
+        }
+    } else if [JPEG, JPEG_2000].contains(&codec) {
+        return Err(DicomError::Structure {
+            at: walked.source.at(),
+            what: "a compressed image without size",
+        });
+    }
+    let expected = count * usize::from(bits / 8);
+    let decoded = if walked.transfer_syntax == tags::DEFLATED_FRAME {
+        inflate(&bytes, expected)?
+    } else {
+        let rows = plane.rows as u16;
+        let columns = plane.columns as u16;
+        let frame =
+            Frame { transfer_syntax: &walked.transfer_syntax, rows, columns, bits, layout, bytes };
+        // The codecs index out of range on some damaged data.
+        catch_unwind(AssertUnwindSafe(|| frame.decode(codec)))
+            .unwrap_or(Err(DicomError::CodecFault { codec }))?
+    };
+    if decoded.len() < expected {
+        let (promised, found) = (expected as u64, decoded.len() as u64);
+        return Err(DicomError::PixelLength { promised, found });
+    }
+    let mut words = words_of(&decoded, bits, false);
+    words.truncate(count);
+    Ok(words)
+}
+
+const JPEG: &str = "JPEG";
+const JPEG_2000: &str = "JPEG 2000";
+
+/// The compression of a transfer syntax.
+///
+/// # Source
+/// DICOM PS3.6 table A-1.
+fn name(transfer_syntax: &str) -> Option<&'static str> {
+    Some(match transfer_syntax.strip_prefix("1.2.840.10008.1.2.")? {
+        "4.50" | "4.51" | "4.57" | "4.70" => JPEG,
+        "4.80" | "4.81" => "JPEG-LS",
+        "4.90" | "4.91" | "4.92" | "4.93" | "4.201" | "4.202" | "4.203" => JPEG_2000,
+        "4.110" | "4.111" | "4.112" => "JPEG XL",
+        "5" => "RLE",
+        "8.1" => "deflate",
+        "1.98" => "uncompressed",
+        _ => return None,
+    })
+}
+
+fn inflate(bytes: &[u8], expected: usize) -> Result<Vec<u8>, DicomError> {
+    let mut out = Vec::new();
+    let mut decoder = DeflateDecoder::new(bytes).take(expected as u64);
+    decoder
+        .read_to_end(&mut out)
+        .map_err(|error| DicomError::Codec { codec: "deflate", source: error.into() })?;
+    Ok(out)
+}
+
+/// Size and precision that a code stream declares.
+struct Codestream {
+    columns: u32,
+    rows: u32,
+    components: u32,
+    precision: u8,
+}
+
+impl Codestream {
+    fn of(bytes: &[u8], transfer_syntax: &str) -> Option<Self> {
+        match name(transfer_syntax)? {
+            JPEG => Self::of_jpeg(bytes),
+            JPEG_2000 => Self::of_jpeg_2000(bytes),
+            _ => None,
+        }
+    }
+
+    /// From the frame header, which stands behind segments with a length.
+    ///
+    /// # Source
+    /// ITU-T T.81 B.1.1.3, B.2.2.
+    fn of_jpeg(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes.strip_prefix(&[0xFF, 0xD8])?;
+        loop {
+            let (&[mark, code], after) = rest.split_first_chunk::<2>()?;
+            if mark != 0xFF {
+                return None;
+            }
+            if code == 0xFF {
+                rest = &rest[1..];
+                continue;
+            }
+            let length = usize::from(u16::from_be_bytes(*after.first_chunk::<2>()?));
+            let is_frame = matches!(code, 0xC0..=0xCF) && !matches!(code, 0xC4 | 0xC8 | 0xCC);
+            if is_frame {
+                let &[_, _, precision, y0, y1, x0, x1, components] = after.first_chunk::<8>()?;
+                return Some(Self {
+                    columns: u32::from(u16::from_be_bytes([x0, x1])),
+                    rows: u32::from(u16::from_be_bytes([y0, y1])),
+                    components: u32::from(components),
+                    precision,
+                });
+            }
+            rest = after.get(length.max(2)..)?;
+        }
+    }
+
+    /// From the SIZ segment, the second of a code stream. A JP2 file around
+    /// the code stream is passed over.
+    ///
+    /// # Source
+    /// ITU-T T.800 A.5.1.
+    fn of_jpeg_2000(bytes: &[u8]) -> Option<Self> {
+        const SOC_SIZ: &[u8] = &[0xFF, 0x4F, 0xFF, 0x51];
+        let start = bytes.get(..bytes.len().min(4096))?;
+        let at = start.windows(SOC_SIZ.len()).position(|window| window == SOC_SIZ)?;
+        let siz = bytes.get(at + 4..at + 43)?;
+        let u32_at = |n: usize| siz.get(n..)?.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
+        Some(Self {
+            columns: u32_at(4)?.checked_sub(u32_at(12)?)?,
+            rows: u32_at(8)?.checked_sub(u32_at(16)?)?,
+            components: u32::from(u16::from_be_bytes(*siz.get(36..)?.first_chunk::<2>()?)),
+            precision: (siz.get(38)? & 0x7F) + 1,
+        })
+    }
+}
+
+/// One frame in the shape that the registry's codecs ask for.
+struct Frame<'a> {
+    transfer_syntax: &'a str,
+    rows: u16,
+    columns: u16,
+    bits: u16,
+    layout: PixelLayout,
+    bytes: Vec<u8>,
+}
+
+impl Frame<'_> {
+    fn decode(&self, codec: &'static str) -> Result<Vec<u8>, DicomError> {
+        let missing = match codec {
+            "JPEG-LS" => "JPEG-LS, which this build has no decoder for",
+            "JPEG XL" => "JPEG XL, which this build has no decoder for",
+            _ => "this transfer syntax",
+        };
+        let syntax = TransferSyntaxRegistry.get(self.transfer_syntax);
+        let Some(Codec::EncapsulatedPixelData(Some(reader), _)) = syntax.map(|s| s.codec()) else {
+            return Err(DicomError::Unsupported { what: missing });
+        };
+        let mut decoded = Vec::new();
+        reader
+            .decode_frame(self, 0, &mut decoded)
+            .map_err(|error| DicomError::Codec { codec, source: Box::new(error) })?;
+        Ok(decoded)
+    }
+}
+
+impl PixelDataObject for Frame<'_> {
+    fn transfer_syntax_uid(&self) -> &str {
+        self.transfer_syntax
+    }
+
+    fn rows(&self) -> Option<u16> {
+        Some(self.rows)
+    }
+
+    fn cols(&self) -> Option<u16> {
+        Some(self.columns)
+    }
+
+    fn samples_per_pixel(&self) -> Option<u16> {
+        Some(1)
+    }
+
+    fn bits_allocated(&self) -> Option<u16> {
+        Some(self.bits)
+    }
+
+    fn bits_stored(&self) -> Option<u16> {
+        Some(self.layout.bits_stored)
+    }
+
+    fn photometric_interpretation(&self) -> Option<&str> {
+        Some("MONOCHROME2")
+    }
+
+    fn number_of_frames(&self) -> Option<u32> {
+        Some(1)
+    }
+
+    fn number_of_fragments(&self) -> Option<u32> {
+        Some(1)
+    }
+
+    fn fragment(&self, fragment: usize) -> Option<Cow<'_, [u8]>> {
+        (fragment == 0).then_some(Cow::Borrowed(&self.bytes))
+    }
+
+    fn offset_table(&self) -> Option<Cow<'_, [u32]>> {
+        None
+    }
+
+    fn raw_pixel_data(&self) -> Option<RawPixelData> {
+        Some(RawPixelData {
+            fragments: std::iter::once(self.bytes.clone()).collect(),
+            offset_table: std::iter::empty().collect(),
+        })
+    }
+}

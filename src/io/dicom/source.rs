@@ -1,0 +1,154 @@
+//! Bytes of a data set, read forward: from the file, or inflated from it.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, ErrorKind, Read},
+};
+
+use flate2::bufread::DeflateDecoder;
+
+use super::DicomError;
+
+/// Most bytes that a deflated data set may become: a bomb ends here.
+const MAX_INFLATED: u64 = 1 << 30;
+
+/// A header and its neighbours in one read.
+const BUFFER: usize = 1 << 14;
+
+/// A forward reader that knows how many bytes are left.
+#[derive(Debug)]
+pub(super) struct Source {
+    bytes: Bytes,
+    /// Peeked at and not yet taken, in reading order.
+    peeked: Vec<u8>,
+    /// Bytes taken or skipped so far.
+    at: u64,
+    /// Where the bytes end; for a deflated data set, where reading stops.
+    end: u64,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Plain(BufReader<File>),
+    Inflated(Box<BufReader<DeflateDecoder<BufReader<File>>>>),
+}
+
+impl Bytes {
+    fn reader(&mut self) -> &mut dyn BufRead {
+        match self {
+            Self::Plain(file) => file,
+            Self::Inflated(data) => data,
+        }
+    }
+}
+
+impl Source {
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let end = file.metadata()?.len();
+        let bytes = Bytes::Plain(BufReader::with_capacity(BUFFER, file));
+        Ok(Self { bytes, peeked: Vec::new(), at: 0, end })
+    }
+
+    /// The rest of the bytes, inflated; positions start again at zero.
+    ///
+    /// # Source
+    /// DICOM PS3.5 A.5: the data set is deflated as a whole, the file meta
+    /// information is not.
+    pub(super) fn inflate(self) -> Result<Self, DicomError> {
+        let Bytes::Plain(mut file) = self.bytes else {
+            return Err(DicomError::Unsupported { what: "a data set deflated twice" });
+        };
+        // What was peeked at belongs to the deflated stream.
+        file.seek_relative(-(self.peeked.len() as i64))?;
+        let data = BufReader::with_capacity(BUFFER, DeflateDecoder::new(file));
+        let bytes = Bytes::Inflated(Box::new(data));
+        Ok(Self { bytes, peeked: Vec::new(), at: 0, end: MAX_INFLATED })
+    }
+
+    /// Bytes from the start.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Bytes left; for a deflated data set, the most there can be.
+    pub(super) fn left(&self) -> u64 {
+        self.end.saturating_sub(self.at)
+    }
+
+    /// The next bytes without taking them; fewer at the end.
+    pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+        if let Some(missing) = count.checked_sub(self.peeked.len()) {
+            self.bytes.reader().take(missing as u64).read_to_end(&mut self.peeked)?;
+        }
+        Ok(self.peeked.get(..count).unwrap_or(&self.peeked))
+    }
+
+    /// Whether the data set ends here.
+    pub(super) fn is_at_end(&mut self) -> io::Result<bool> {
+        Ok(self.peeked.is_empty() && self.bytes.reader().fill_buf()?.is_empty())
+    }
+
+    /// Fills the buffer.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<(), DicomError> {
+        let announced = buffer.len() as u64;
+        let short = DicomError::Truncated { at: self.at, announced, left: self.left() };
+        if announced > self.left() {
+            return Err(short);
+        }
+        let known = self.peeked.len().min(buffer.len());
+        let (first, rest) = buffer.split_at_mut(known);
+        first.copy_from_slice(&self.peeked[..known]);
+        self.peeked.drain(..known);
+        match self.bytes.reader().read_exact(rest) {
+            Ok(()) => self.at += announced,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(short),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// The next bytes. Memory grows with what is there, not with what is
+    /// announced.
+    pub(super) fn take(&mut self, announced: u64) -> Result<Vec<u8>, DicomError> {
+        let (at, left) = (self.at, self.left());
+        if announced > left {
+            return Err(DicomError::Truncated { at, announced, left });
+        }
+        let known = self.peeked.len().min(announced as usize);
+        let mut bytes: Vec<u8> = self.peeked.drain(..known).collect();
+        // The bytes of a plain file are there: reserve them at once.
+        if matches!(self.bytes, Bytes::Plain(_)) {
+            let no_memory = |_| DicomError::Memory { bytes: announced };
+            bytes.try_reserve_exact(announced as usize - known).map_err(no_memory)?;
+        }
+        self.bytes.reader().take(announced - known as u64).read_to_end(&mut bytes)?;
+        let found = bytes.len() as u64;
+        self.at += found;
+        if found < announced {
+            return Err(DicomError::Truncated { at, announced, left: found });
+        }
+        Ok(bytes)
+    }
+
+    /// Passes over bytes.
+    pub(super) fn skip(&mut self, announced: u64) -> Result<(), DicomError> {
+        let (at, left) = (self.at, self.left());
+        if announced > left {
+            return Err(DicomError::Truncated { at, announced, left });
+        }
+        let known = (self.peeked.len() as u64).min(announced);
+        self.peeked.drain(..known as usize);
+        let rest = announced - known;
+        match &mut self.bytes {
+            Bytes::Plain(file) => file.seek_relative(rest as i64)?,
+            Bytes::Inflated(data) => {
+                let passed = io::copy(&mut data.take(rest), &mut io::sink())?;
+                if passed < rest {
+                    return Err(DicomError::Truncated { at, announced, left: known + passed });
+                }
+            }
+        }
+        self.at += announced;
+        Ok(())
+    }
+}

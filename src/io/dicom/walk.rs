@@ -1,0 +1,373 @@
+//! A bounded walk over the structure of a DICOM file.
+//!
+//! One pass forward, without recursion: open sequences and items lie on a
+//! stack of at most [`MAX_DEPTH`] sequences, every length is checked against
+//! what is left of that which holds it, and only values that were asked for are
+//! kept. The walk ends where pixel data starts.
+
+use super::{DicomError, source::Source, tags, tags::Tag, values::Values};
+
+/// Deepest nesting of sequences. Structured reports reach about ten.
+const MAX_DEPTH: usize = 32;
+
+/// Longest value kept: no attribute that is asked for is longer than a few
+/// hundred bytes.
+const MAX_VALUE: u64 = 1 << 16;
+
+/// Longest file meta information, which holds about 500 bytes.
+const MAX_META_ELEMENTS: usize = 64;
+
+const UNDEFINED: u32 = u32::MAX;
+
+/// How a data set is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Encoding {
+    pub(super) implicit: bool,
+    pub(super) big_endian: bool,
+}
+
+impl Encoding {
+    const IMPLICIT: Self = Self { implicit: true, big_endian: false };
+    const EXPLICIT: Self = Self { implicit: false, big_endian: false };
+    const EXPLICIT_BIG: Self = Self { implicit: false, big_endian: true };
+
+    fn u16(self, bytes: [u8; 2]) -> u16 {
+        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    }
+
+    fn u32(self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+}
+
+/// The pixel data element where the walk ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PixelStart {
+    pub(super) tag: Tag,
+    /// Two letters; `??` in an implicit data set.
+    pub(super) vr: [u8; 2],
+    /// Bytes of native pixel data; none where it is encapsulated.
+    pub(super) length: Option<u64>,
+}
+
+/// What a walk found. The source stands at the first byte of pixel data.
+#[derive(Debug)]
+pub(super) struct Walked {
+    pub(super) source: Source,
+    pub(super) values: Values,
+    pub(super) transfer_syntax: String,
+    pub(super) pixels: Option<PixelStart>,
+}
+
+/// Walks over a file and keeps the values of [`tags::WANTED`].
+///
+/// # Source
+/// DICOM PS3.10 7.1 (preamble, file meta information), PS3.5 7.1 (elements),
+/// 7.5 (sequences), 6.2.2 (UN of undefined length), A.4 (encapsulation).
+pub(super) fn walk(mut source: Source) -> Result<Walked, DicomError> {
+    let start = source.peek(144)?;
+    if has_preamble(start) {
+        source.skip(132)?;
+    } else if guess_encoding(start).is_none() {
+        return Err(DicomError::NotDicom);
+    }
+    let meta_syntax = read_meta(&mut source)?;
+    if meta_syntax.as_deref() == Some(tags::DEFLATED) {
+        source = source.inflate()?;
+    }
+    let seen = guess_encoding(source.peek(8)?);
+    // The syntax of the meta information is believed for the byte order, the
+    // bytes for what is explicit: writers that mix the two up exist.
+    let encoding = match (meta_syntax.as_deref(), seen) {
+        (Some(tags::EXPLICIT_BIG), _) => Encoding::EXPLICIT_BIG,
+        (_, Some(seen)) => seen,
+        (Some(tags::IMPLICIT), None) => Encoding::IMPLICIT,
+        (_, None) => Encoding::EXPLICIT,
+    };
+    let transfer_syntax = meta_syntax.unwrap_or_else(|| {
+        let syntax = match (encoding.implicit, encoding.big_endian) {
+            (true, _) => tags::IMPLICIT,
+            (false, true) => tags::EXPLICIT_BIG,
+            (false, false) => tags::EXPLICIT,
+        };
+        syntax.to_owned()
+    });
+    let mut walker = Walker { source, values: Values::new(encoding), open: Vec::new(), encoding };
+    let pixels = walker.data_set()?;
+    let Walker { source, values, .. } = walker;
+    Ok(Walked { source, values, transfer_syntax, pixels })
+}
+
+pub(super) fn has_preamble(start: &[u8]) -> bool {
+    start.get(128..132) == Some(b"DICM")
+}
+
+/// The encoding of a data set by its first element, which is of group 2 or 8.
+pub(super) fn guess_encoding(start: &[u8]) -> Option<Encoding> {
+    let bytes = *start.first_chunk::<8>()?;
+    let [g0, g1, e0, e1, v0, v1, l0, l1] = bytes;
+    let explicit = is_vr([v0, v1]);
+    let group_and_element = |g: u16, e: u16| matches!(g, 2 | 8) && e <= 0x1000;
+    if group_and_element(u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1])) {
+        let short = u32::from_le_bytes([v0, v1, l0, l1]) <= 1024;
+        return match (explicit, short) {
+            (true, _) => Some(Encoding::EXPLICIT),
+            (false, true) => Some(Encoding::IMPLICIT),
+            (false, false) => None,
+        };
+    }
+    let big = group_and_element(u16::from_be_bytes([g0, g1]), u16::from_be_bytes([e0, e1]));
+    (big && explicit).then_some(Encoding::EXPLICIT_BIG)
+}
+
+/// Reads group 2, always explicit and little-endian, and gives back the
+/// transfer syntax.
+fn read_meta(source: &mut Source) -> Result<Option<String>, DicomError> {
+    let mut syntax = None;
+    for _ in 0..MAX_META_ELEMENTS {
+        if source.peek(2)? != [2, 0] {
+            return Ok(syntax);
+        }
+        let element = read_element(source, Encoding::EXPLICIT)?;
+        if element.length == UNDEFINED {
+            let (at, what) = (source.at(), "an undefined length in the file meta information");
+            return Err(DicomError::Structure { at, what });
+        }
+        let length = u64::from(element.length);
+        if element.tag == tags::TRANSFER_SYNTAX {
+            let bytes = value(source, element.tag, length)?;
+            let uid = String::from_utf8_lossy(&bytes);
+            syntax = Some(uid.trim_matches(['\0', ' ']).to_owned());
+        } else {
+            source.skip(length)?;
+        }
+    }
+    let what = "a file meta information without end";
+    Err(DicomError::Structure { at: source.at(), what })
+}
+
+fn value(source: &mut Source, tag: Tag, length: u64) -> Result<Vec<u8>, DicomError> {
+    if length > MAX_VALUE {
+        return Err(DicomError::TooLong { attribute: tags::name(tag), length, limit: MAX_VALUE });
+    }
+    source.take(length)
+}
+
+struct Element {
+    tag: Tag,
+    vr: [u8; 2],
+    length: u32,
+}
+
+/// Whether the two letters are a value representation of PS3.5 table 6.2-1.
+fn is_vr(vr: [u8; 2]) -> bool {
+    matches!(
+        &vr,
+        b"AE"
+            | b"AS"
+            | b"AT"
+            | b"CS"
+            | b"DA"
+            | b"DS"
+            | b"DT"
+            | b"FL"
+            | b"FD"
+            | b"IS"
+            | b"LO"
+            | b"LT"
+            | b"PN"
+            | b"SH"
+            | b"SL"
+            | b"SS"
+            | b"ST"
+            | b"TM"
+            | b"UI"
+            | b"UL"
+            | b"US"
+    ) || has_long_length(vr)
+}
+
+/// Whether two reserved bytes and four bytes of length follow.
+fn has_long_length(vr: [u8; 2]) -> bool {
+    matches!(
+        &vr,
+        b"OB"
+            | b"OD"
+            | b"OF"
+            | b"OL"
+            | b"OV"
+            | b"OW"
+            | b"SQ"
+            | b"SV"
+            | b"UC"
+            | b"UN"
+            | b"UR"
+            | b"UT"
+            | b"UV"
+    )
+}
+
+fn read_element(source: &mut Source, encoding: Encoding) -> Result<Element, DicomError> {
+    let at = source.at();
+    let mut bytes = [0; 8];
+    source.fill(&mut bytes)?;
+    let [g0, g1, e0, e1, v0, v1, l0, l1] = bytes;
+    let tag = (encoding.u16([g0, g1]), encoding.u16([e0, e1]));
+    // Items and delimiters have no value representation in any encoding.
+    if encoding.implicit || tag.0 == 0xFFFE {
+        return Ok(Element { tag, vr: *b"??", length: encoding.u32([v0, v1, l0, l1]) });
+    }
+    let vr = [v0, v1];
+    if !is_vr(vr) {
+        return Err(DicomError::Structure { at, what: "no value representation" });
+    }
+    let length = if has_long_length(vr) {
+        let mut long = [0; 4];
+        source.fill(&mut long)?;
+        encoding.u32(long)
+    } else {
+        u32::from(encoding.u16([l0, l1]))
+    };
+    Ok(Element { tag, vr, length })
+}
+
+/// What is open around the next element.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    holds: Holds,
+    /// Where it ends; none where a delimiter ends it.
+    end: Option<u64>,
+    /// Encoding of what is outside.
+    outer: Encoding,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Holds {
+    Items,
+    Fragments,
+    Elements,
+}
+
+struct Walker {
+    source: Source,
+    values: Values,
+    open: Vec<Open>,
+    encoding: Encoding,
+}
+
+impl Walker {
+    fn data_set(&mut self) -> Result<Option<PixelStart>, DicomError> {
+        loop {
+            self.close_what_ended();
+            if self.open.is_empty() && self.source.is_at_end()? {
+                return Ok(None);
+            }
+            let found = match self.open.last().map(|open| open.holds) {
+                None | Some(Holds::Elements) => self.element()?,
+                Some(Holds::Items | Holds::Fragments) => self.item()?,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn close_what_ended(&mut self) {
+        while let Some(open) = self.open.last() {
+            if open.end != Some(self.source.at()) {
+                break;
+            }
+            self.encoding = open.outer;
+            self.open.pop();
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(open) = self.open.pop() {
+            self.encoding = open.outer;
+        }
+    }
+
+    /// Opens something that ends after `length` bytes, or at its delimiter.
+    fn enter(&mut self, holds: Holds, length: u32, inner: Encoding) -> Result<(), DicomError> {
+        let at = self.source.at();
+        if self.open.len() >= 2 * MAX_DEPTH {
+            return Err(DicomError::Depth { at, limit: MAX_DEPTH });
+        }
+        let end = (length != UNDEFINED).then(|| at + u64::from(length));
+        if end.is_some() {
+            self.check_fits(u64::from(length))?;
+        }
+        self.open.push(Open { holds, end, outer: self.encoding });
+        self.encoding = inner;
+        Ok(())
+    }
+
+    /// Checks a length against the nearest end.
+    fn check_fits(&self, announced: u64) -> Result<(), DicomError> {
+        let at = self.source.at();
+        let nearest = self.open.iter().rev().find_map(|open| open.end);
+        let left = nearest.map_or(self.source.left(), |end| end.saturating_sub(at));
+        if announced > left {
+            return Err(DicomError::Truncated { at, announced, left });
+        }
+        Ok(())
+    }
+
+    fn element(&mut self) -> Result<Option<PixelStart>, DicomError> {
+        let at = self.source.at();
+        self.check_fits(8)?;
+        let Element { tag, vr, length } = read_element(&mut self.source, self.encoding)?;
+        if tag == tags::ITEM_END && self.open.last().is_some_and(|open| open.end.is_none()) {
+            self.close();
+            return Ok(None);
+        }
+        if tag.0 == 0xFFFE {
+            return Err(DicomError::Structure { at, what: "an item or delimiter out of place" });
+        }
+        let top = self.open.is_empty();
+        if top && tags::PIXELS.contains(&tag) {
+            let native = (length != UNDEFINED).then_some(u64::from(length));
+            self.check_fits(native.unwrap_or(0))?;
+            return Ok(Some(PixelStart { tag, vr, length: native }));
+        }
+        if length == UNDEFINED {
+            let (holds, inner) = match &vr {
+                b"OB" | b"OW" => (Holds::Fragments, self.encoding),
+                b"UN" => (Holds::Items, Encoding::IMPLICIT),
+                b"SQ" | b"??" => (Holds::Items, self.encoding),
+                _ => return Err(DicomError::Structure { at, what: "an undefined length" }),
+            };
+            self.enter(holds, length, inner)?;
+            return Ok(None);
+        }
+        let length = u64::from(length);
+        self.check_fits(length)?;
+        if top && tags::WANTED.binary_search(&tag).is_ok() {
+            let bytes = value(&mut self.source, tag, length)?;
+            self.values.insert(tag, bytes);
+        } else {
+            self.source.skip(length)?;
+        }
+        Ok(None)
+    }
+
+    fn item(&mut self) -> Result<Option<PixelStart>, DicomError> {
+        let at = self.source.at();
+        self.check_fits(8)?;
+        let Element { tag, length, .. } = read_element(&mut self.source, self.encoding)?;
+        let holds = self.open.last().map(|open| (open.holds, open.end));
+        match (tag, holds) {
+            (tags::SEQUENCE_END, Some((_, None))) => self.close(),
+            (tags::ITEM, Some((Holds::Items, _))) => {
+                self.enter(Holds::Elements, length, self.encoding)?;
+            }
+            (tags::ITEM, Some((Holds::Fragments, _))) if length != UNDEFINED => {
+                self.check_fits(u64::from(length))?;
+                self.source.skip(u64::from(length))?;
+            }
+            _ => return Err(DicomError::Structure { at, what: "no item where one must be" }),
+        }
+        Ok(None)
+    }
+}

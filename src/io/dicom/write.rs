@@ -1,0 +1,1 @@
+//! A slice as a classic single-frame DICOM file.

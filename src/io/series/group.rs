@@ -1,0 +1,186 @@
+//! Which instances belong together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs::File,
+    io::{self, BufReader, Read},
+    path::Path,
+};
+
+use super::SeriesError;
+use crate::{
+    io::dicom::{Instance, Plane},
+    study::Identity,
+};
+
+/// Largest difference between direction cosines of parallel planes.
+const SAME_COSINE: f64 = 1e-4;
+
+/// Largest relative difference of echo time, repetition time and flip angle,
+/// which scanners adjust a little from slice to slice.
+const SAME_NUMBER: f64 = 1e-2;
+
+/// Largest relative difference of pixel spacings, which files only round.
+const SAME_SPACING: f64 = 1e-4;
+
+/// Words of *Image Type* that may differ between slices of one volume: filters
+/// and corrections that are noted where they were applied.
+const REMARKS: [&str; 7] = ["ND", "NORM", "DIS2D", "DIS3D", "FIL", "SH", "ADD"];
+
+/// Instances by study and series, in the order of their identifiers.
+pub(super) fn by_series(instances: Vec<Instance>) -> Vec<Vec<Instance>> {
+    let mut groups: BTreeMap<(String, String), Vec<Instance>> = BTreeMap::new();
+    for instance in instances {
+        let key = (instance.study_uid.clone(), instance.series_uid.clone());
+        groups.entry(key).or_default().push(instance);
+    }
+    groups
+        .into_values()
+        .map(|mut group| {
+            group.sort_by(|a, b| (a.kind, &a.sop_uid, &a.file).cmp(&(b.kind, &b.sop_uid, &b.file)));
+            group
+        })
+        .collect()
+}
+
+pub(super) fn identity(instance: &Instance) -> Identity {
+    Identity {
+        subject: instance.patient_id.clone(),
+        session: instance.study_uid.clone(),
+        study: instance.study_uid.clone(),
+        series: instance.series_uid.clone(),
+    }
+}
+
+pub(super) fn check_patients(images: &[Instance]) -> Result<(), SeriesError> {
+    let patients = images.iter().map(|image| &image.patient_id).collect::<BTreeSet<_>>().len();
+    if patients > 1 { Err(SeriesError::Patients { patients }) } else { Ok(()) }
+}
+
+/// The instances with every SOP Instance UID once, and how many copies were
+/// left out.
+pub(super) fn without_copies(images: Vec<Instance>) -> Result<(Vec<Instance>, usize), SeriesError> {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let mut kept: Vec<Instance> = Vec::new();
+    let mut copies = 0;
+    for image in images {
+        match first.get(&image.sop_uid) {
+            None => {
+                first.insert(image.sop_uid.clone(), kept.len());
+                kept.push(image);
+            }
+            Some(&index) if same_bytes(&kept[index].file, &image.file).unwrap_or(false) => {
+                copies += 1;
+            }
+            Some(_) => return Err(SeriesError::Conflict),
+        }
+    }
+    Ok((kept, copies))
+}
+
+fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {
+    let open = |path: &Path| File::open(path);
+    let (a, b) = (open(a)?, open(b)?);
+    if a.metadata()?.len() != b.metadata()?.len() {
+        return Ok(false);
+    }
+    let mut b = BufReader::new(b);
+    let mut a = BufReader::new(a);
+    let (mut left, mut right) = (vec![0; 1 << 14], Vec::new());
+    loop {
+        let count = a.read(&mut left)?;
+        right.clear();
+        b.by_ref().take(count as u64).read_to_end(&mut right)?;
+        if left[..count] != right[..] {
+            return Ok(false);
+        }
+        if count == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+pub(super) fn check_orientations(images: &[Instance]) -> Result<(), SeriesError> {
+    let mut seen: Vec<&Plane> = Vec::new();
+    for plane in images.iter().filter_map(|image| image.plane.as_ref()) {
+        if !seen.iter().any(|other| parallel(other, plane)) {
+            seen.push(plane);
+        }
+        if seen.len() > MAX_ORIENTATIONS {
+            break;
+        }
+    }
+    match seen.len() {
+        0 | 1 => Ok(()),
+        orientations => Err(SeriesError::Orientations { orientations }),
+    }
+}
+
+/// Where counting stops: a rotating stack may have one for every image.
+const MAX_ORIENTATIONS: usize = 100;
+
+fn parallel(a: &Plane, b: &Plane) -> bool {
+    let near = |a: glam::DVec3, b: glam::DVec3| (a - b).abs().max_element() <= SAME_COSINE;
+    near(a.along_row, b.along_row) && near(a.along_column, b.along_column)
+}
+
+/// Splits a series by what makes its images incomparable. The parts come in
+/// the order of their echo, their image type and their first instance.
+pub(super) fn split(images: Vec<Instance>) -> Vec<Vec<Instance>> {
+    let mut parts: BTreeMap<Coarse, Vec<Vec<Instance>>> = BTreeMap::new();
+    for image in images {
+        let parts = parts.entry(Coarse::of(&image)).or_default();
+        match parts.iter_mut().find(|part| part.first().is_some_and(|one| alike(one, &image))) {
+            Some(part) => part.push(image),
+            None => parts.push(vec![image]),
+        }
+    }
+    let mut parts: Vec<_> = parts.into_values().flatten().collect();
+    parts.sort_by_key(|part| {
+        let first = part.iter().map(|image| image.instance_number).min().flatten();
+        let echo = part.first().and_then(|image| image.timing.echo_number);
+        (echo, first, part.first().map(|image| image.sop_uid.clone()))
+    });
+    parts
+}
+
+/// What must be equal word for word.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Coarse {
+    sop_class: String,
+    frame_of_reference: Option<String>,
+    size: Option<(usize, usize)>,
+    /// From the third word on: the first two say original or derived.
+    image_type: Vec<String>,
+    echo_number: Option<i64>,
+}
+
+impl Coarse {
+    fn of(image: &Instance) -> Self {
+        let telling = |word: &&String| !REMARKS.contains(&word.as_str());
+        Self {
+            sop_class: image.sop_class.clone(),
+            frame_of_reference: image.frame_of_reference.clone(),
+            size: image.plane.map(|plane| (plane.rows, plane.columns)),
+            image_type: image.image_type.iter().skip(2).filter(telling).cloned().collect(),
+            echo_number: image.timing.echo_number,
+        }
+    }
+}
+
+/// Whether the numbers agree, up to rounding.
+fn alike(a: &Instance, b: &Instance) -> bool {
+    let spacing = |image: &Instance, axis: usize| image.plane.map(|plane| plane.spacing_mm[axis]);
+    let (ta, tb) = (a.timing, b.timing);
+    let pairs = [
+        (spacing(a, 0), spacing(b, 0), SAME_SPACING),
+        (spacing(a, 1), spacing(b, 1), SAME_SPACING),
+        (ta.echo_ms, tb.echo_ms, SAME_NUMBER),
+        (ta.repetition_ms, tb.repetition_ms, SAME_NUMBER),
+        (ta.flip_degrees, tb.flip_degrees, SAME_NUMBER),
+    ];
+    pairs.into_iter().all(|pair| match pair {
+        (Some(a), Some(b), same) => (a - b).abs() <= same * a.abs().max(b.abs()),
+        (a, b, _) => a == b,
+    })
+}

@@ -1,0 +1,177 @@
+//! Slices to a volume: their order, their gaps, their affine.
+
+use glam::{DAffine3, DMat3, DVec3};
+
+use super::{Series, SeriesError};
+use crate::{
+    geometry::{Grid, ras_from_lps},
+    io::dicom::{Instance, Plane},
+    study::Identity,
+};
+
+/// Lean of the stack against the normal, in degrees, above which it is told.
+const LEAN_DEGREES: f64 = 0.1;
+
+/// How far a gap may be from the median: files round positions to 0.01 mm.
+pub(super) fn gap_tolerance_mm(gap_mm: f64) -> f64 {
+    (0.01 * gap_mm).max(0.01)
+}
+
+/// How far a slice may lie from its place on the line: roundings add up.
+pub(super) fn place_tolerance_mm(gap_mm: f64) -> f64 {
+    (0.05 * gap_mm).max(0.02)
+}
+
+/// The volume of a stack of alike images.
+pub(super) fn volume(images: Vec<Instance>, identity: Identity) -> Result<Series, SeriesError> {
+    if let Some(frames) = images.iter().map(|image| image.frames).find(|&frames| frames > 1) {
+        return Err(SeriesError::MultiFrame { frames });
+    }
+    if images.iter().any(|image| image.image_type.iter().any(|word| word == "MOSAIC")) {
+        return Err(SeriesError::Mosaic);
+    }
+    let without = images.iter().filter(|image| image.plane.is_none()).count();
+    if without > 0 {
+        return Err(SeriesError::NoPlace { images: without });
+    }
+    let mut slices: Vec<Placed> = images.into_iter().filter_map(Placed::of).collect();
+    let Some(normal) = slices.first().map(|slice| normal(&slice.plane)) else {
+        return Err(SeriesError::OneSlice);
+    };
+    for slice in &mut slices {
+        slice.distance_mm = slice.plane.position_mm.dot(normal);
+    }
+    slices.sort_by(|a, b| {
+        let numbers = a.image.instance_number.cmp(&b.image.instance_number);
+        a.distance_mm
+            .total_cmp(&b.distance_mm)
+            .then(numbers)
+            .then_with(|| a.image.sop_uid.cmp(&b.image.sop_uid))
+    });
+    let step = step(&slices, normal)?;
+    let mut remarks = Vec::new();
+    let lean = step.angle_between(normal).to_degrees();
+    if lean > LEAN_DEGREES {
+        remarks.push(format!("slices lean by {lean:.2}° against their normal"));
+    }
+    let first = &slices[0];
+    let grid = grid(&first.plane, step, slices.len());
+    if grid.voxel_count().is_none() {
+        return Err(SeriesError::TooLarge { shape: grid.shape });
+    }
+    let image = &first.image;
+    Ok(Series {
+        modality: image.modality.ok_or(SeriesError::Modality)?,
+        body_part: image.body_part,
+        frame_of_reference: image.frame_of_reference.clone(),
+        unit: image.unit,
+        grid,
+        identity,
+        remarks,
+        files: slices.into_iter().map(|slice| slice.image.file).collect(),
+    })
+}
+
+struct Placed {
+    image: Instance,
+    plane: Plane,
+    distance_mm: f64,
+}
+
+impl Placed {
+    fn of(image: Instance) -> Option<Self> {
+        let plane = image.plane?;
+        Some(Self { image, plane, distance_mm: 0.0 })
+    }
+}
+
+fn normal(plane: &Plane) -> DVec3 {
+    plane.along_row.cross(plane.along_column).normalize()
+}
+
+/// The vector from one slice to the next, of a stack that is regular.
+fn step(slices: &[Placed], normal: DVec3) -> Result<DVec3, SeriesError> {
+    let count = slices.len();
+    if count < 2 {
+        return Err(SeriesError::OneSlice);
+    }
+    let gaps: Vec<f64> = slices.windows(2).map(|w| w[1].distance_mm - w[0].distance_mm).collect();
+    check_places(&gaps, count)?;
+    let median_mm = median(&gaps);
+    let tolerance = gap_tolerance_mm(median_mm);
+    for (after, &gap_mm) in gaps.iter().enumerate() {
+        if (gap_mm - median_mm).abs() <= tolerance {
+            continue;
+        }
+        let times = gap_mm / median_mm;
+        return Err(if times > 1.5 && (times - times.round()).abs() < 0.1 {
+            SeriesError::Missing { gap_mm, median_mm, after, slices: count }
+        } else {
+            SeriesError::Irregular { gap_mm, median_mm, after, slices: count }
+        });
+    }
+    let first = slices[0].plane.position_mm;
+    let step = (slices[count - 1].plane.position_mm - first) / (count - 1) as f64;
+    for (slice, placed) in slices.iter().enumerate() {
+        let off_mm = (first + step * slice as f64).distance(placed.plane.position_mm);
+        if off_mm > place_tolerance_mm(median_mm) {
+            return Err(SeriesError::Crooked { slice, off_mm });
+        }
+    }
+    // A step along the plane spans no volume; rounding cannot bring it there.
+    if step.dot(normal) < 1e-3 * step.length() {
+        return Err(SeriesError::Crooked { slice: count - 1, off_mm: step.length() });
+    }
+    Ok(step)
+}
+
+/// Refuses stacks where a place is there more than once.
+fn check_places(gaps: &[f64], images: usize) -> Result<(), SeriesError> {
+    let real: Vec<f64> = gaps.iter().copied().filter(|&gap| gap > 1e-3).collect();
+    if real.is_empty() {
+        return Err(SeriesError::Repeated { times: images, places: 1 });
+    }
+    let same = (0.01 * median(&real)).max(1e-3);
+    let mut times = vec![1usize];
+    for &gap in gaps {
+        match times.last_mut() {
+            Some(last) if gap <= same => *last += 1,
+            _ => times.push(1),
+        }
+    }
+    let places = times.len();
+    match times[..] {
+        [1, ..] if times.iter().all(|&t| t == 1) => Ok(()),
+        [first, ..] if times.iter().all(|&t| t == first) => {
+            Err(SeriesError::Repeated { times: first, places })
+        }
+        _ => {
+            let slice = times.iter().position(|&t| t > 1).unwrap_or(0);
+            Err(SeriesError::Duplicate { images, places, slice })
+        }
+    }
+}
+
+/// The middle value; of an even number the lower one of the two.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get((sorted.len().max(1) - 1) / 2).copied().unwrap_or(0.0)
+}
+
+/// The grid in RAS+ of a first plane, the step to the next, and their number.
+fn grid(plane: &Plane, step: DVec3, slices: usize) -> Grid {
+    let [between_rows, between_columns] = plane.spacing_mm;
+    let lps_from_voxel = DAffine3::from_mat3_translation(
+        DMat3::from_cols(
+            plane.along_row * between_columns,
+            plane.along_column * between_rows,
+            step,
+        ),
+        plane.position_mm,
+    );
+    Grid {
+        shape: [plane.columns, plane.rows, slices],
+        ras_from_voxel: ras_from_lps() * lps_from_voxel,
+    }
+}
