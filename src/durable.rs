@@ -142,6 +142,12 @@ impl Stamp {
         Self { path: results.join("stages").join(stage), digest }
     }
 
+    /// The digest that a stage left when it was done, if it is.
+    pub fn read(results: &Path, stage: &str) -> Option<String> {
+        let text = fs::read_to_string(results.join("stages").join(stage)).ok()?;
+        Some(text.trim().to_owned())
+    }
+
     /// The digest of what the outputs depend on.
     pub fn digest(&self) -> &str {
         &self.digest

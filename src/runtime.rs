@@ -8,9 +8,11 @@ use std::{path::PathBuf, str::FromStr};
 
 use ort::{
     ep::{self, ExecutionProvider},
-    session::{Session, builder::GraphOptimizationLevel},
+    session::builder::GraphOptimizationLevel,
     value::TensorRef,
 };
+
+pub use ort::session::Session;
 
 pub use library::{Candidate, candidates};
 pub use state::{StateVariable, StepSession};

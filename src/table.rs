@@ -176,6 +176,18 @@ pub fn read_with_vectors<R: Record>(
     Ok((R::from_frame(&frame)?, values, width))
 }
 
+/// The key-value metadata of a Parquet file under a key; no row is read.
+///
+/// # Errors
+/// [`TableError`] where the file is missing or no Parquet.
+pub fn metadata(path: &Path, key: &str) -> Result<Option<String>, TableError> {
+    let file = File::open(path).map_err(|source| TableError::Open { name: name_of(path), source })?;
+    let mut reader = ParquetReader::new(file);
+    let metadata = reader.get_metadata().map_err(polars_failed("read", path))?;
+    let pairs = metadata.key_value_metadata().as_deref().unwrap_or_default();
+    Ok(pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone()))
+}
+
 fn open(path: &Path) -> Result<DataFrame, TableError> {
     let file =
         File::open(path).map_err(|source| TableError::Open { name: name_of(path), source })?;

@@ -70,43 +70,38 @@ macro_rules! array_cell {
             }
 
             fn from_column(column: &Column) -> Option<Vec<Self>> {
+                Option::<Self>::from_column(column)?.into_iter().collect()
+            }
+        }
+
+        impl<const N: usize> Cell for Option<[$type; N]> {
+            const NAME: &'static str = $name;
+
+            /// An empty cell is a list of nulls, which every reader understands.
+            fn into_column(name: &str, cells: Vec<Self>) -> Result<Column, TableError> {
+                let flat: Vec<Option<$type>> = cells
+                    .into_iter()
+                    .flat_map(|cell| (0..N).map(move |n| cell.map(|c| c[n])))
+                    .collect();
+                into_array_column(name, Series::new(name.into(), flat), N)
+            }
+
+            fn from_column(column: &Column) -> Option<Vec<Self>> {
                 let series = column.as_materialized_series();
                 let DataType::Array(_, width) = series.dtype() else { return None };
                 if *width != N || series.null_count() > 0 {
                     return None;
                 }
                 let leaf = series.array().ok()?.get_inner();
-                let flat: Option<Vec<$type>> = leaf.$accessor().ok()?.iter().collect();
-                flat?.chunks_exact(N).map(|chunk| chunk.try_into().ok()).collect()
+                let flat: Vec<Option<$type>> = leaf.$accessor().ok()?.iter().collect();
+                let cell = |chunk: &[Option<$type>]| {
+                    let values: Option<Vec<$type>> = chunk.iter().copied().collect();
+                    values.and_then(|v| v.try_into().ok())
+                };
+                Some(flat.chunks_exact(N).map(cell).collect())
             }
         }
     };
-}
-
-impl<const N: usize> Cell for Option<[f64; N]> {
-    const NAME: &'static str = "fixed-size lists of 64-bit floats";
-
-    /// An empty cell is a list of nulls, which every reader understands.
-    fn into_column(name: &str, cells: Vec<Self>) -> Result<Column, TableError> {
-        let flat: Vec<Option<f64>> =
-            cells.into_iter().flat_map(|cell| (0..N).map(move |n| cell.map(|c| c[n]))).collect();
-        into_array_column(name, Series::new(name.into(), flat), N)
-    }
-
-    fn from_column(column: &Column) -> Option<Vec<Self>> {
-        let series = column.as_materialized_series();
-        let DataType::Array(_, width) = series.dtype() else { return None };
-        if *width != N || series.null_count() > 0 {
-            return None;
-        }
-        let leaf = series.array().ok()?.get_inner();
-        let flat: Vec<Option<f64>> = leaf.f64().ok()?.iter().collect();
-        let cell = |chunk: &[Option<f64>]| {
-            let values: Option<Vec<f64>> = chunk.iter().copied().collect();
-            values.and_then(|v| v.try_into().ok())
-        };
-        Some(flat.chunks_exact(N).map(cell).collect())
-    }
 }
 
 array_cell!(f64, "fixed-size lists of 64-bit floats", f64);

@@ -1,0 +1,53 @@
+# mivox needs rustup, a C compiler, make, and Python 3.11 or newer with venv.
+# Everything else comes from crates.io and PyPI. `make help` lists the targets.
+
+PYTHON ?= python3
+MIVOX := $(or $(CARGO_TARGET_DIR),target)/release/mivox
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build samples demo test lint check bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.installed ## make .venv: ONNX Runtime, and what reads the tables
+
+.venv/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mivox needs Python 3.11 or newer; name another one: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || \
+	  { echo "Python has no venv: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
+	@touch $@
+
+build: ## compile target/release/mivox
+	cargo build --release --locked
+
+samples: setup ## fetch the sample scans into data/samples
+	.venv/bin/python data/fetch.py
+
+data/phantom: | build
+	rm -rf $@.partial
+	$(MIVOX) phantom $@.partial --subjects 24 --seed 7
+	mv $@.partial $@
+
+demo: setup build samples data/phantom ## scans to features, report and tables, in data/demo
+	$(MIVOX) run pipelines/demo.toml
+
+# In release, like the demo: one build serves both.
+test: setup samples ## run all tests; the Rust ones run the Python and notebook ones on their results
+	.venv/bin/python -m unittest tests/python/test_fetch.py
+	cargo test --release --locked
+
+lint: ## formatting and clippy
+	cargo fmt --all --check
+	cargo clippy --release --all-targets --locked -- -D warnings
+
+check: lint ## lint, and the documentation, licences and advisories
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	  else echo "skipped licences and advisories: cargo install cargo-deny --locked"; fi
+
+bench: ## time the hot loops
+	cargo bench --locked

@@ -1,0 +1,123 @@
+use crate::shape::{ElementType, TensorType};
+
+/// What can go wrong while a graph is built, differentiated, written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operands' shapes do not fit the operator.
+    #[error("{operator} requires {required}, received shapes {received:?}")]
+    Shape {
+        /// The ONNX operator.
+        operator: &'static str,
+        /// What it requires, in words and numbers.
+        required: String,
+        /// The operands' shapes.
+        received: Vec<Vec<usize>>,
+    },
+    /// The operands' element types do not fit the operator.
+    #[error("{operator} requires {required}, received element types {received:?}")]
+    ElementType {
+        /// The ONNX operator.
+        operator: &'static str,
+        /// What it requires.
+        required: &'static str,
+        /// The operands' element types.
+        received: Vec<ElementType>,
+    },
+    /// The data of a constant do not fill its shape.
+    #[error("{name}: shape {shape:?} requires {required} elements, received {received}")]
+    Length {
+        /// The constant, the initializer or the buffer.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The shape's number of elements.
+        required: usize,
+        /// The number of elements given.
+        received: usize,
+    },
+    /// Reverse mode starts from one number, and this value is not one.
+    #[error("a gradient starts from an f32 scalar of shape [], received {element:?} {shape:?}")]
+    NotScalar {
+        /// The value's element type.
+        element: ElementType,
+        /// The value's shape.
+        shape: Vec<usize>,
+    },
+    /// No vector-Jacobian product is known for a node on the way to the loss.
+    #[error("node {node}: no vector-Jacobian product for {operator}{detail}")]
+    NoGradient {
+        /// The node.
+        node: String,
+        /// Its ONNX operator.
+        operator: &'static str,
+        /// Which part of the operator, where only a part is missing.
+        detail: &'static str,
+    },
+    /// Two inputs, outputs, initializers or parameters share a name.
+    #[error("the name {name:?} is used twice")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// The graph has no outputs, so there is nothing to compute.
+    #[error("the graph has no outputs")]
+    NoOutputs,
+    /// The opset is older than the operators used, or newer than those known.
+    #[error("opset {received} is outside {least}..={most}")]
+    Opset {
+        /// The opset asked for.
+        received: i64,
+        /// The oldest opset that holds every operator.
+        least: i64,
+        /// The newest opset known to keep their meaning.
+        most: i64,
+    },
+    /// A node ties the graph to the batch size that it was built with.
+    #[error("node {node} ({operator}) cannot take another batch size than {batch}: {reason}")]
+    Batch {
+        /// The node, or the graph's input or output.
+        node: String,
+        /// Its ONNX operator.
+        operator: &'static str,
+        /// The batch size that the graph was built with.
+        batch: usize,
+        /// What ties it.
+        reason: String,
+    },
+    /// The bytes are not a protobuf message of the ONNX format.
+    #[error("not an ONNX model: {0}")]
+    Decode(#[from] prost::DecodeError),
+    /// The bytes decode, and what they say contradicts itself.
+    #[error("malformed ONNX model: {reason}")]
+    Malformed {
+        /// What contradicts itself.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn shape(
+        operator: &'static str,
+        required: impl Into<String>,
+        received: &[&TensorType],
+    ) -> Self {
+        Self::Shape {
+            operator,
+            required: required.into(),
+            received: received.iter().map(|t| t.shape.clone()).collect(),
+        }
+    }
+
+    pub(crate) fn element_type(
+        operator: &'static str,
+        required: &'static str,
+        received: &[&TensorType],
+    ) -> Self {
+        Self::ElementType {
+            operator,
+            required,
+            received: received.iter().map(|t| t.element).collect(),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Forward graphs written with a symbolic batch.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/reference.rs"]
+mod reference;
+#[path = "support/runtime.rs"]
+mod runtime;
+#[path = "support/transformer.rs"]
+mod transformer;
+
+use onnx_grad::{ElementType, Error, Graph, Value, model};
+use reference::{Array, assert_close};
+use runtime::Model;
+use transformer::{TOKENS, WIDTH};
+
+fn options() -> model::WriteOptions {
+    model::WriteOptions {
+        dynamic_batch: Some("batch".to_owned()),
+        ..model::WriteOptions::default()
+    }
+}
+
+/// The transformer with weights stored, for a batch.
+fn encoder(batch: usize, weights: &[f32]) -> Graph {
+    let mut g = Graph::new();
+    let x = g.input("x", ElementType::F32, &[batch, TOKENS, WIDTH]);
+    let p = transformer::layout()
+        .bind_initializers(&mut g, weights)
+        .unwrap();
+    let y = transformer::embed(&mut g, x, &p).unwrap();
+    g.output("y", y);
+    g
+}
+
+#[test]
+fn any_batch_agrees_with_the_static_graph() {
+    let weights = Array::random(&[transformer::layout().len()], 1);
+    let weights: Vec<f32> = weights.data.iter().map(|&x| 0.5 * x as f32).collect();
+    // as built with a batch of one, and with sizes that other axes have too
+    for built in [1, 2, TOKENS, WIDTH, 5] {
+        let bytes = model::write(&encoder(built, &weights), &options()).unwrap();
+        let read = model::read(&bytes).unwrap();
+        assert_eq!(
+            read.input_shape("x"),
+            Some(vec![None, Some(TOKENS), Some(WIDTH)])
+        );
+        assert_eq!(read.output_shape("y"), Some(vec![None, Some(WIDTH)]));
+        let mut dynamic = Model::load(&bytes);
+        for batch in [1, 3, 7] {
+            let x = Array::random(&[batch, TOKENS, WIDTH], 2);
+            let bytes = model::write(&encoder(batch, &weights), &Default::default()).unwrap();
+            let expected = Model::load(&bytes).run(&[("x", &x)]);
+            let received = dynamic.run(&[("x", &x)]);
+            assert_close("y", &received["y"], &expected["y"], 1e-6);
+        }
+    }
+}
+
+/// The error of writing what `build` makes of a `[4, 6]` input.
+fn refused(build: impl Fn(&mut Graph, Value) -> Result<Value, Error>) -> (String, String) {
+    let mut g = Graph::new();
+    let x = g.input("x", ElementType::F32, &[4, 6]);
+    let y = build(&mut g, x).unwrap();
+    g.output("y", y);
+    assert!(model::write(&g, &model::WriteOptions::default()).is_ok());
+    match model::write(&g, &options()) {
+        Err(Error::Batch {
+            node,
+            operator,
+            batch: 4,
+            reason,
+        }) => {
+            assert!(!reason.is_empty());
+            (node, operator.to_owned())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn named(node: &str, operator: &str) -> (String, String) {
+    (node.to_owned(), operator.to_owned())
+}
+
+#[test]
+fn what_ties_the_batch_is_named() {
+    let folded = refused(|g, x| g.reshape(x, &[24]));
+    assert_eq!(folded, named("Reshape_0", "Reshape"));
+    let folded = refused(|g, x| {
+        let y = g.neg(x)?;
+        g.reshape(y, &[2, 12])
+    });
+    assert_eq!(folded, named("Reshape_1", "Reshape"));
+    let constant = refused(|g, x| {
+        let c = g.constant_f32(&[4, 1], &[1.0, 2.0, 3.0, 4.0])?;
+        g.add(x, c)
+    });
+    assert_eq!(constant, named("Add_0", "Add"));
+    let expanded = refused(|g, x| {
+        let one = g.reduce_mean(x, &[0], true)?;
+        let many = g.expand(one, &[4, 6])?;
+        g.mul(x, many)
+    });
+    assert_eq!(expanded, named("Mul_2", "Mul"));
+    let cut = refused(|g, x| g.slice(x, 0, 0..2));
+    assert_eq!(cut, named("Slice_0", "Slice"));
+    let parts = refused(|g, x| Ok(g.split(x, 0, &[1, 3])?[0]));
+    assert_eq!(parts, named("Split_0", "Split"));
+    let product = refused(|g, x| g.gemm(x, false, x, true));
+    assert_eq!(product, named("y", "output"));
+    let moved = refused(|g, x| g.transpose(x, &[1, 0]));
+    assert_eq!(moved, named("y", "output"));
+}
+
+#[test]
+fn inputs_must_share_the_batch() {
+    let mut g = Graph::new();
+    let x = g.input("x", ElementType::F32, &[4, 6]);
+    let scale = g.input("scale", ElementType::F32, &[]);
+    let y = g.mul(x, scale).unwrap();
+    g.output("y", y);
+    let error = model::write(&g, &options()).unwrap_err();
+    assert!(matches!(error, Error::Batch { node, operator: "input", .. } if node == "scale"));
+}
+
+#[test]
+fn the_batch_may_move_and_come_back() {
+    let mut g = Graph::new();
+    let x = g.input("x", ElementType::F32, &[3, 3, 4]);
+    let y = g.transpose(x, &[1, 0, 2]).unwrap();
+    let y = g.reshape(y, &[3, 3, 2, 2]).unwrap();
+    let y = g.transpose(y, &[1, 0, 2, 3]).unwrap();
+    let y = g.unsqueeze(y, &[0]).unwrap();
+    let y = g.squeeze(y, &[0]).unwrap();
+    g.output("y", y);
+    let mut model = Model::load(&model::write(&g, &options()).unwrap());
+    for batch in [1, 3, 7] {
+        let x = Array::random(&[batch, 3, 4], 3);
+        let y = &model.run(&[("x", &x)])["y"];
+        assert_eq!(*y, x.reshape(&[batch, 3, 2, 2]));
+    }
+}

@@ -1,0 +1,143 @@
+//! The command line: what may be typed, one file a subcommand.
+
+mod doctor;
+mod embed;
+mod evaluate;
+mod index;
+mod job;
+mod pairs;
+//PH mod phantom;
+mod prepare;
+mod run;
+mod train;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// mivox learns features from unlabelled medical scans by maximising mutual
+/// information between views of the same anatomy, and writes them as tables.
+#[derive(Parser)]
+#[command(version, about, after_help = EXAMPLE)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLE: &str = "Example:\n  mivox run pipelines/default.toml --input /data/scans --out results\n\n\
+Exit codes: 0 all good; 1 failed; 2 finished, some inputs quarantined; 75 stopped, can be resumed";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every stage of a pipeline, passing over what is done already
+    #[command(after_help = "Example:\n  mivox run pipelines/default.toml --input /data/scans --out results")]
+    Run(PipelineArgs),
+    /// Find the series below the sources: cohort.parquet, quarantine.parquet
+    #[command(after_help = "Example:\n  mivox index pipelines/default.toml --input /data/scans --out results")]
+    Index(PipelineArgs),
+    /// Bring every volume to one orientation, spacing and intensity scale
+    #[command(after_help = "Example:\n  mivox prepare pipelines/default.toml --input /data/scans --out results")]
+    Prepare(PipelineArgs),
+    /// Name the places that show the same anatomy: pairs.parquet
+    #[command(after_help = "Example:\n  mivox pairs pipelines/default.toml --input /data/scans --out results")]
+    Pairs(PipelineArgs),
+    /// Train the encoder: encoder.onnx
+    #[command(after_help = "Example:\n  mivox train pipelines/default.toml --input /data/scans --out results --resume")]
+    Train {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+        /// Go on from the last checkpoint, where there is one
+        #[arg(long)]
+        resume: bool,
+    },
+    /// Embed every slice and volume: embeddings/part-*.parquet
+    #[command(after_help = "Example:\n  mivox embed pipelines/default.toml --input /data/scans --out results")]
+    Embed(PipelineArgs),
+    /// Measure the encoder on held-out subjects, beside an untrained one
+    #[command(after_help = "Example:\n  mivox evaluate pipelines/default.toml --input /data/scans --out results")]
+    Evaluate(PipelineArgs),
+    /// Say whether this machine has what mivox needs
+    #[command(after_help = "Example:\n  mivox doctor")]
+    Doctor,
+    //PH /// Write a cohort of synthetic scans whose truth is known
+    //PH #[command(after_help = "Example:\n  mivox phantom data/phantom --subjects 24 --seed 7")]
+    //PH Phantom(phantom::PhantomArgs),
+}
+
+#[derive(Args)]
+struct PipelineArgs {
+    /// The pipeline file
+    pipeline: PathBuf,
+    /// A folder of scans, in place of the pipeline's sources; may be repeated
+    #[arg(long, value_name = "FOLDER")]
+    input: Vec<PathBuf>,
+    /// What NIfTI names below --input mean, for example
+    /// "{subject}/study{session}_{modality}.nii.gz"; BIDS where it is not given
+    #[arg(long, requires = "input")]
+    pattern: Option<String>,
+    /// The folder for results, in place of the pipeline's
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Stop at the first input that cannot be used
+    #[arg(long)]
+    fail_first: bool,
+}
+
+impl PipelineArgs {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            input: self.input.clone(),
+            pattern: self.pattern.clone(),
+            out: self.out.clone(),
+        }
+    }
+}
+
+/// How a command ended, as an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All good: 0.
+    Good,
+    /// Failed, and it has been said why: 1.
+    Failed,
+    /// Finished, some inputs quarantined: 2.
+    Quarantined,
+    /// Stopped on request, can be resumed: 75 (`EX_TEMPFAIL` of sysexits).
+    Stopped,
+}
+
+impl End {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Failed => 1,
+            Self::Quarantined => 2,
+            Self::Stopped => 75,
+        }
+    }
+}
+
+impl Cli {
+    /// Runs the command that was typed.
+    ///
+    /// # Errors
+    /// What went wrong, with its causes; no path or attribute of a patient.
+    pub fn run(self) -> anyhow::Result<End> {
+        match self.command {
+            Command::Run(args) => run::run(&args),
+            Command::Index(args) => job::with(&args, index::run),
+            Command::Prepare(args) => job::with(&args, prepare::run),
+            Command::Pairs(args) => job::with(&args, pairs::run),
+            Command::Train { pipeline, resume } => {
+                job::with(&pipeline, |job| train::run(job, resume))
+            }
+            Command::Embed(args) => job::with(&args, embed::run),
+            Command::Evaluate(args) => job::with(&args, evaluate::run),
+            Command::Doctor => doctor::run(),
+            //PH Command::Phantom(args) => phantom::run(&args),
+        }
+    }
+}

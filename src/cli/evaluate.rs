@@ -1,0 +1,85 @@
+//! `mivox evaluate`
+
+use super::job::{Job, say};
+use crate::{
+    embed::Embedder,
+    encoder::Encoder,
+    evaluate::{EvaluationRow, evaluate},
+    pairing::{HELD_OUT, PairRow},
+    progress::Progress,
+    runtime::Runtime,
+    table, train,
+};
+
+pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
+    let config = &job.config;
+    let stamp = job.stamp("evaluate", Some("train"), &config.evaluate)?;
+    let output = job.path("evaluation.parquet");
+    if stamp.is_set(std::slice::from_ref(&output)) {
+        print(&table::read(&output)?);
+        return Ok(true);
+    }
+    stamp.clear()?;
+    let mut pairs: Vec<PairRow> = table::read(&job.path("pairs.parquet"))?;
+    pairs.retain(|pair| pair.split == HELD_OUT);
+    let runtime = Runtime::open(config.device, config.threads)?;
+    let recipe = config.recipe();
+    let encoder = Encoder::new(config.encoder, config.view.size)?;
+    let untrained = encoder.export(
+        &encoder.initial_parameters(config.seed),
+        train::metadata(&recipe, "untrained", config.seed),
+    )?;
+    let volumes = job.volumes()?;
+    let progress = Progress::new("evaluate", "encoders", 2);
+    let mut rows = Vec::new();
+    for (name, mut embedder) in [
+        ("untrained", Embedder::new(&runtime, &untrained, &recipe)?),
+        ("trained", Embedder::open(&runtime, &job.path("encoder.onnx"), &recipe)?),
+    ] {
+        rows.extend(evaluate(
+            &mut embedder,
+            name,
+            &volumes,
+            &pairs,
+            &config.view,
+            &config.evaluate,
+        )?);
+        progress.advance(1);
+    }
+    progress.finish();
+    print(&rows);
+    table::write(&output, rows, &[("mivox.configuration", job.digest_of("train")?)])?;
+    stamp.set()?;
+    Ok(true)
+}
+
+/// Prints trained beside untrained, a line for each thing measured.
+fn print(rows: &[EvaluationRow]) {
+    say("evaluate", "on subjects that the encoder has never seen, beside the same encoder untrained");
+    println!(
+        "  {:15} {:14} {:16} {:>9} {:>20} {:>9}  {:>6} {:>8}",
+        "metric", "source", "pairs", "untrained", "trained", "chance/ln K", "count", "subjects"
+    );
+    for row in rows.iter().filter(|row| row.encoder == "trained") {
+        let same = |other: &&EvaluationRow| {
+            other.encoder == "untrained"
+                && (&other.metric, &other.source, &other.pair) == (&row.metric, &row.source, &row.pair)
+        };
+        let untrained =
+            rows.iter().find(same).map_or_else(String::new, |row| format!("{:.3}", row.value));
+        let interval = match (row.low, row.high) {
+            (Some(low), Some(high)) => format!(" ({low:.3} to {high:.3})"),
+            _ => String::new(),
+        };
+        let reference = row.reference.map_or_else(String::new, |value| format!("{value:.3}"));
+        println!(
+            "  {:15} {:14} {:16} {untrained:>9} {:>23} {reference:>8}  {:>6} {:>8}",
+            row.metric,
+            row.source,
+            row.pair,
+            format!("{:.3}{interval}", row.value),
+            row.count,
+            row.subjects,
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! One command's work on one results folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use super::{End, PipelineArgs};
+use crate::{
+    cohort::Quarantined,
+    config::Config,
+    durable::{Lock, Stamp, sha256_hex},
+    pairing::Split,
+    prepare::VolumeRow,
+    stop,
+    study::Pseudonymizer,
+    table,
+    view::Volumes,
+};
+
+/// What the stages of a command share: the pipeline and the locked results.
+pub(super) struct Job {
+    pub config: Config,
+    pub fail_first: bool,
+    _lock: Lock,
+}
+
+/// Runs one stage on the results of a pipeline.
+pub(super) fn with(
+    args: &PipelineArgs,
+    stage: impl FnOnce(&Job) -> anyhow::Result<bool>,
+) -> anyhow::Result<End> {
+    let job = Job::open(args)?;
+    let complete = stage(&job)?;
+    job.end(complete)
+}
+
+impl Job {
+    pub fn open(args: &PipelineArgs) -> anyhow::Result<Self> {
+        let config = Config::open(&args.pipeline, &args.overrides())?;
+        stop::listen().context("signals cannot be listened to")?;
+        let lock = Lock::take(&config.out)?;
+        Ok(Self { config, fail_first: args.fail_first, _lock: lock })
+    }
+
+    /// A file or folder of the results.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.config.out.join(name)
+    }
+
+    /// The stamp of a stage whose outputs depend on what is given, and on the
+    /// stage before it.
+    pub fn stamp(&self, stage: &str, after: Option<&str>, depends: &impl Serialize) -> anyhow::Result<Stamp> {
+        let before = match after {
+            Some(before) => self.digest_of(before)?,
+            None => String::new(),
+        };
+        let settings = serde_json::to_string(depends).context("the settings cannot be written")?;
+        let text = format!("{}\n{stage}\n{before}\n{settings}", env!("CARGO_PKG_VERSION"));
+        Ok(Stamp::new(&self.config.out, stage, sha256_hex(text.as_bytes())))
+    }
+
+    /// The digest that a finished stage left.
+    pub fn digest_of(&self, stage: &str) -> anyhow::Result<String> {
+        match Stamp::read(&self.config.out, stage) {
+            Some(digest) => Ok(digest),
+            None => bail!("the stage before is not done: run `mivox {stage}` with this pipeline first, or `mivox run`"),
+        }
+    }
+
+    /// Pseudonyms under the pipeline's key, or one kept with the results.
+    pub fn pseudonyms(&self) -> anyhow::Result<Pseudonymizer> {
+        let path = self.config.key_file.clone().unwrap_or_else(|| self.path("pseudonym.key"));
+        Ok(Pseudonymizer::open_or_create(&path)?)
+    }
+
+    /// The prepared volumes' rows.
+    pub fn volume_rows(&self) -> anyhow::Result<Vec<VolumeRow>> {
+        Ok(table::read(&self.path("volumes.parquet"))?)
+    }
+
+    /// The prepared volumes, mapped.
+    pub fn volumes(&self) -> anyhow::Result<Volumes> {
+        Ok(Volumes::open(&self.config.out, self.volume_rows()?)?)
+    }
+
+    /// Who is trained on and who is held out.
+    pub fn split(&self, rows: &[VolumeRow]) -> Split {
+        let subjects = rows.iter().map(|row| (row.source.as_str(), row.subject.as_str()));
+        Split::new(subjects, self.config.pairs.held_out, self.config.seed)
+    }
+
+    /// How the command ended, with a word on what was quarantined.
+    pub fn end(&self, complete: bool) -> anyhow::Result<End> {
+        let quarantined = quarantined(&self.path("quarantine.parquet"))?.len();
+        if !complete {
+            eprintln!("stopped; the same command goes on from here (train: with --resume)");
+            return Ok(End::Stopped);
+        }
+        if quarantined > 0 {
+            eprintln!("{quarantined} files were not used; quarantine.parquet says why");
+            return Ok(End::Quarantined);
+        }
+        Ok(End::Good)
+    }
+}
+
+/// The rows of `quarantine.parquet`, none where there is no such file.
+pub(super) fn quarantined(path: &Path) -> anyhow::Result<Vec<Quarantined>> {
+    if path.exists() { Ok(table::read(path)?) } else { Ok(Vec::new()) }
+}
+
+/// Prints a stage's line in the summary.
+pub(super) fn say(stage: &str, text: &str) {
+    println!("{stage:9} {text}");
+}
+
+/// `1 volume`, `2 volumes`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    let plural = match noun {
+        "series" => "series".to_owned(),
+        _ => format!("{noun}s"),
+    };
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {plural}") }
+}

@@ -1,0 +1,81 @@
+//! `mivox prepare`
+
+use anyhow::bail;
+use rayon::prelude::*;
+
+use super::job::{self, Job, counted, say};
+use crate::{
+    cohort::{CohortRow, Quarantined, files_by_series},
+    prepare::prepare,
+    progress::Progress,
+    stop,
+    study::Kind,
+    table,
+};
+
+pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
+    let settings = &job.config.prepare;
+    let stamp = job.stamp("prepare", Some("index"), settings)?;
+    let output = job.path("volumes.parquet");
+    if stamp.is_set(std::slice::from_ref(&output)) {
+        say("prepare", "unchanged");
+        return Ok(true);
+    }
+    stamp.clear()?;
+    let mut cohort: Vec<CohortRow> = table::read(&job.path("cohort.parquet"))?;
+    cohort.retain(|row| row.status == "volume");
+    let files = files_by_series(&job.path("linkage.parquet"))?;
+    let progress = Progress::new("prepare", "volumes", cohort.len());
+    let files_of = |row: &CohortRow| files.get(&row.series).map_or(&[][..], Vec::as_slice);
+    let results: Vec<_> = cohort
+        .par_iter()
+        .map(|row| {
+            if stop::requested() {
+                return None;
+            }
+            let result = prepare(row, files_of(row), settings, &job.config.out);
+            progress.advance(1);
+            Some(result)
+        })
+        .collect();
+    progress.finish();
+
+    let pseudonyms = job.pseudonyms()?;
+    let quarantine = job.path("quarantine.parquet");
+    let mut quarantined = job::quarantined(&quarantine)?;
+    quarantined.retain(|row| row.stage != "prepare");
+    let (mut volumes, mut refused, mut complete) = (Vec::new(), 0, true);
+    for (row, result) in cohort.iter().zip(results) {
+        match result {
+            None => complete = false,
+            Some(Ok(volume)) => volumes.push(volume),
+            Some(Err(error)) => {
+                if job.fail_first {
+                    bail!("{}: {error}", row.series);
+                }
+                refused += 1;
+                quarantined.extend(files_of(row).iter().map(|path| Quarantined {
+                    file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
+                    series: Some(row.series.clone()),
+                    stage: "prepare".to_owned(),
+                    reason: error.to_string(),
+                }));
+            }
+        }
+    }
+    if !complete {
+        return Ok(false);
+    }
+    if volumes.is_empty() {
+        bail!("no volume could be prepared; quarantine.parquet says why");
+    }
+    say("prepare", &format!(
+        "{}; {refused} quarantined; {}",
+        counted(volumes.len(), "volume"),
+        settings.recipe()
+    ));
+    table::write(&quarantine, quarantined, &[])?;
+    table::write(&output, volumes, &[("mivox.recipe", settings.recipe())])?;
+    stamp.set()?;
+    Ok(true)
+}

@@ -1,0 +1,52 @@
+//! `mivox run`
+
+use super::{
+    End, PipelineArgs, embed, evaluate, index,
+    job::{Job, say},
+    pairs, prepare, train,
+};
+use crate::pairing::HELD_OUT;
+
+pub(super) fn run(args: &PipelineArgs) -> anyhow::Result<End> {
+    let job = Job::open(args)?;
+    let stages: [fn(&Job) -> anyhow::Result<bool>; 6] = [
+        index::run,
+        prepare::run,
+        pairs::run,
+        // What was stopped goes on: that is what running it again means.
+        |job| train::run(job, true),
+        embed::run,
+        evaluate_if_held_out,
+    ];
+    for stage in stages {
+        if !stage(&job)? {
+            return job.end(false);
+        }
+    }
+    println!();
+    for (name, what) in [
+        ("cohort.parquet", "the series found"),
+        ("pairs.parquet", "what the encoder was told is the same"),
+        ("encoder.onnx", "the encoder, with its recipe inside"),
+        ("embeddings", "a row a slice and a volume"),
+        ("evaluation.parquet", "what it knows of unseen subjects"),
+    ] {
+        println!("{:60} {what}", job.path(name).display());
+    }
+    println!(
+        "{:60} explore them: MIVOX_OUT={} .venv/bin/jupyter lab",
+        "notebooks/explore_embeddings.ipynb",
+        job.config.out.display()
+    );
+    job.end(true)
+}
+
+fn evaluate_if_held_out(job: &Job) -> anyhow::Result<bool> {
+    let rows = job.volume_rows()?;
+    let split = job.split(&rows);
+    if rows.iter().all(|row| split.of(&row.subject) != HELD_OUT) {
+        say("evaluate", "WARNING: not evaluated, as no subject is held out");
+        return Ok(true);
+    }
+    evaluate::run(job)
+}

@@ -1,0 +1,73 @@
+//! `mivox train`
+
+use super::job::{Job, say};
+use crate::{
+    encoder::Encoder,
+    pairing::{PairRow, TRAIN},
+    progress::Progress,
+    runtime::Runtime,
+    table,
+    train::{self, Task},
+};
+
+pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
+    let config = &job.config;
+    let depends = (&config.train, &config.encoder, &config.view, config.recipe());
+    let stamp = job.stamp("train", Some("pairs"), &depends)?;
+    let outputs = ["encoder.onnx", "metrics.parquet"].map(|name| job.path(name));
+    if stamp.is_set(&outputs) {
+        say("train", "unchanged");
+        return Ok(true);
+    }
+    stamp.clear()?;
+    let encoder = Encoder::new(config.encoder, config.view.size)?;
+    let mut pairs: Vec<PairRow> = table::read(&job.path("pairs.parquet"))?;
+    pairs.retain(|pair| pair.split == TRAIN);
+    let runtime = Runtime::open(config.device, config.threads)?;
+    let checkpoint = job.path("train/checkpoint.safetensors");
+    if !resume && checkpoint.exists() {
+        say("train", "a checkpoint is there; --resume would go on from it");
+    }
+    let volumes = job.volumes()?;
+    let task = Task {
+        volumes: &volumes,
+        pairs: &pairs,
+        encoder: &encoder,
+        checkpoint: checkpoint.clone(),
+        digest: stamp.digest(),
+        resume,
+    };
+    let settings = &config.train;
+    let progress = Progress::new("train", "pairs", settings.steps * settings.batch);
+    let outcome = train::train(&runtime, &task, &config.view, settings, &progress)?;
+    progress.finish();
+    if !outcome.complete {
+        return Ok(false);
+    }
+    summarise(job, &outcome.metrics, encoder.layout().len());
+    let metadata = train::metadata(&config.recipe(), stamp.digest(), config.seed);
+    train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.parameters, metadata)?;
+    table::write(&job.path("metrics.parquet"), outcome.metrics, &[])?;
+    stamp.set()?;
+    // What it was for is done; a failure to remove it costs only space.
+    let _ = std::fs::remove_file(checkpoint);
+    Ok(true)
+}
+
+fn summarise(job: &Job, metrics: &[train::MetricRow], parameters: usize) {
+    let last = &metrics[metrics.len() - metrics.len().div_ceil(20)..];
+    let mean = |of: fn(&train::MetricRow) -> f32| {
+        last.iter().map(of).sum::<f32>() / last.len().max(1) as f32
+    };
+    let wait = metrics.iter().map(|row| row.wait_share).sum::<f32>() / metrics.len().max(1) as f32;
+    say("train", &format!(
+        "{} steps of {} pairs, {parameters} parameters; bound {:.2} of at most {:.2} nats; \
+         {:.0} pairs/s, {:.0} % of the time waiting for data",
+        metrics.len(),
+        job.config.train.batch,
+        mean(|row| row.bound_nats),
+        mean(|row| row.ceiling_nats),
+        mean(|row| row.pairs_per_second),
+        100.0 * wait,
+    ));
+}

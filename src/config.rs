@@ -1,0 +1,323 @@
+//! The pipeline file: [`raw::RawConfig`] as it was typed, [`Config`] as it is meant.
+
+mod raw;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    cohort::{
+        Source,
+        naming::{Pattern, PatternError},
+    },
+    encoder, evaluate, intensity,
+    pairing::{self, Weights},
+    prepare,
+    runtime::{Device, RuntimeError},
+    study::UnknownModality,
+    train,
+    view::{self, Augment},
+};
+
+/// A pipeline, checked: every number is in its range, every path is known.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where results go.
+    pub out: PathBuf,
+    /// The file with the pseudonyms' key; `None` for one inside the results.
+    pub key_file: Option<PathBuf>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Threads of ONNX Runtime; 0 for one a core.
+    pub threads: usize,
+    /// Where graphs run.
+    pub device: Device,
+    /// The folders of scans.
+    pub sources: Vec<Source>,
+    /// How volumes are prepared.
+    pub prepare: prepare::Settings,
+    /// Size of the views.
+    pub view: view::Settings,
+    /// Which pairs are made.
+    pub pairs: pairing::Settings,
+    /// Shape of the encoder.
+    pub encoder: encoder::Settings,
+    /// How it is trained.
+    pub train: train::Settings,
+    /// How it is evaluated.
+    pub evaluate: evaluate::Settings,
+}
+
+/// What the command line says instead of the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Folders of scans in place of the file's sources.
+    pub input: Vec<PathBuf>,
+    /// What NIfTI names in them mean.
+    pub pattern: Option<String>,
+    /// Where results go.
+    pub out: Option<PathBuf>,
+}
+
+/// Why a pipeline cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the pipeline {path} cannot be read", path = .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not TOML, or says what no pipeline says.
+    #[error("the pipeline {path} cannot be understood", path = .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A number is out of its range.
+    #[error("{key} = {value} in the pipeline must be {range}")]
+    Range {
+        /// The key, with its table.
+        key: &'static str,
+        /// What it says.
+        value: String,
+        /// What it may say.
+        range: &'static str,
+    },
+    /// Neither the file nor the command line names a folder of scans.
+    #[error("no folder of scans: add a [[source]] to the pipeline, or --input FOLDER")]
+    NoSource,
+    /// Neither the file nor the command line says where results go.
+    #[error("no folder for results: set out in the pipeline, or --out FOLDER")]
+    NoOut,
+    /// Two sources share a name.
+    #[error("two sources are called {name:?}")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// A pattern cannot be used.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// A source's modality is not known.
+    #[error(transparent)]
+    Modality(#[from] UnknownModality),
+    /// The device is not known.
+    #[error(transparent)]
+    Device(#[from] RuntimeError),
+}
+
+impl Config {
+    /// The pipeline of a file, with what the command line says instead. Paths in
+    /// the file are relative to the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn open(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let raw: raw::RawConfig = toml::from_str(&text).map_err(|source| ConfigError::Syntax {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::check(raw, folder, overrides)
+    }
+
+    fn check(
+        raw: raw::RawConfig,
+        folder: &Path,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let sources = sources(&raw, folder, overrides)?;
+        let out = overrides.out.clone().or(raw.out.map(|out| folder.join(out)));
+        let [low, high] = raw.prepare.ct_window_hu;
+        require("prepare.ct_window_hu", &[low, high], low < high, "two numbers, the lower first")?;
+        for spacing in raw.prepare.spacing_mm {
+            within("prepare.spacing_mm", spacing, 0.05, 50.0, "0.05 to 50 each")?;
+        }
+        within("prepare.clip_z", f64::from(raw.prepare.clip_z), 1.0, 100.0, "1 to 100")?;
+        within("view.size", raw.view.size as f64, 8.0, 1024.0, "8 to 1024")?;
+        within("view.pixel_mm", raw.view.pixel_mm, 0.05, 50.0, "0.05 to 50")?;
+        let weights = Weights {
+            augmented: raw.pairs.augmented,
+            cross_slice: raw.pairs.cross_slice,
+            cross_modality: raw.pairs.cross_modality,
+        };
+        for weight in [weights.augmented, weights.cross_slice, weights.cross_modality] {
+            within("pairs weights", weight, 0.0, 1e6, "0 or more")?;
+        }
+        within("pairs.max_distance_mm", raw.pairs.max_distance_mm, 0.0, 1000.0, "0 to 1000")?;
+        within("pairs.min_body_share", raw.pairs.min_body_share, 0.0, 1.0, "0 to 1")?;
+        within("pairs.held_out", raw.pairs.held_out, 0.0, 0.9, "0 to 0.9")?;
+        let t = &raw.train;
+        within("train.steps", t.steps as f64, 1.0, 1e8, "1 to 100 million")?;
+        within("train.batch", t.batch as f64, 2.0, 8192.0, "2 to 8192")?;
+        within("train.learning_rate", f64::from(t.learning_rate), 1e-9, 10.0, "above 0, at most 10")?;
+        within("train.temperature", f64::from(t.temperature), 1e-3, 100.0, "0.001 to 100")?;
+        within("train.weight_decay", f64::from(t.weight_decay), 0.0, 10.0, "0 to 10")?;
+        within("train.clip_norm", f64::from(t.clip_norm), 1e-6, 1e9, "above 0")?;
+        within("train.checkpoint_every", t.checkpoint_every as f64, 1.0, 1e8, "1 or more")?;
+        require("train.warmup", &t.warmup, t.warmup < t.steps, "less than train.steps")?;
+        let a = &raw.augment;
+        let augment = Augment {
+            shift_mm: within("augment.shift_mm", a.shift_mm, 0.0, 1000.0, "0 to 1000")?,
+            rotate_deg: within("augment.rotate_deg", a.rotate_deg, 0.0, 180.0, "0 to 180")?,
+            scale: within("augment.scale", a.scale, 0.0, 0.9, "0 to 0.9")?,
+            contrast: within("augment.contrast", a.contrast, 0.0, 1.0, "0 to 1")? as f32,
+            brightness: within("augment.brightness", a.brightness, 0.0, 10.0, "0 to 10")? as f32,
+            noise: within("augment.noise", a.noise, 0.0, 10.0, "0 to 10")? as f32,
+        };
+        let tolerance_mm =
+            within("evaluate.tolerance_mm", raw.evaluate.tolerance_mm, 0.0, 1000.0, "0 to 1000")?;
+        Ok(Self {
+            out: out.ok_or(ConfigError::NoOut)?,
+            key_file: raw.key_file.map(|path| folder.join(path)),
+            seed: raw.seed,
+            threads: raw.threads,
+            device: raw.device.parse()?,
+            sources,
+            prepare: prepare::Settings {
+                spacing_mm: raw.prepare.spacing_mm,
+                intensity: intensity::Settings {
+                    ct_window_hu: raw.prepare.ct_window_hu,
+                    clip_z: raw.prepare.clip_z,
+                },
+            },
+            view: view::Settings { size: raw.view.size, pixel_mm: raw.view.pixel_mm },
+            pairs: pairing::Settings {
+                weights,
+                max_distance_mm: raw.pairs.max_distance_mm,
+                min_body_share: raw.pairs.min_body_share,
+                held_out: raw.pairs.held_out,
+            },
+            encoder: raw.encoder,
+            train: train::Settings {
+                steps: t.steps,
+                batch: t.batch,
+                learning_rate: t.learning_rate,
+                warmup: t.warmup,
+                weight_decay: t.weight_decay,
+                temperature: t.temperature,
+                clip_norm: t.clip_norm,
+                checkpoint_every: t.checkpoint_every,
+                weights,
+                augment,
+                seed: raw.seed,
+            },
+            evaluate: evaluate::Settings {
+                tolerance_mm,
+                batch: t.batch,
+                temperature: t.temperature,
+                augment,
+                seed: raw.seed,
+            },
+        })
+    }
+
+    /// How an encoder's input is made, from scan to view; kept in its file.
+    pub fn recipe(&self) -> String {
+        format!("{}; {}", self.prepare.recipe(), self.view.recipe())
+    }
+}
+
+fn sources(
+    raw: &raw::RawConfig,
+    folder: &Path,
+    overrides: &Overrides,
+) -> Result<Vec<Source>, ConfigError> {
+    let mut sources = Vec::new();
+    if overrides.input.is_empty() {
+        for source in &raw.source {
+            sources.push(Source {
+                name: source.name.clone(),
+                path: folder.join(&source.path),
+                pattern: source.pattern.as_deref().map(Pattern::new).transpose()?,
+                modality: source.modality.as_deref().map(str::parse).transpose()?,
+            });
+        }
+    }
+    for (n, path) in overrides.input.iter().enumerate() {
+        // Not the folder's name: exports are often named after patients.
+        let name = if n == 0 { "input".to_owned() } else { format!("input{}", n + 1) };
+        let pattern = overrides.pattern.as_deref().map(Pattern::new).transpose()?;
+        sources.push(Source { name, path: path.clone(), pattern, modality: None });
+    }
+    if sources.is_empty() {
+        return Err(ConfigError::NoSource);
+    }
+    for (n, source) in sources.iter().enumerate() {
+        if sources[..n].iter().any(|other| other.name == source.name) {
+            return Err(ConfigError::SameName { name: source.name.clone() });
+        }
+    }
+    Ok(sources)
+}
+
+/// The value, where it lies between the two ends.
+fn within(
+    key: &'static str,
+    value: f64,
+    least: f64,
+    most: f64,
+    range: &'static str,
+) -> Result<f64, ConfigError> {
+    require(key, &value, (least..=most).contains(&value), range)?;
+    Ok(value)
+}
+
+fn require(
+    key: &'static str,
+    value: &impl std::fmt::Debug,
+    holds: bool,
+    range: &'static str,
+) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::Range { key, value: format!("{value:?}"), range }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipeline.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::open(&path, &Overrides::default())
+    }
+
+    const LEAST: &str = "out = 'results'\n[[source]]\nname = 'a'\npath = 'scans'\n";
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = config(LEAST).unwrap();
+        assert!(config.out.is_absolute() && config.out.ends_with("results"));
+        assert!(config.sources[0].path.ends_with("scans"));
+    }
+
+    #[test]
+    fn a_typo_and_a_number_out_of_range_are_named() {
+        let typo = config(&format!("{LEAST}[train]\nstep = 3\n")).unwrap_err();
+        assert!(std::error::Error::source(&typo).unwrap().to_string().contains("step"));
+        let range = config(&format!("{LEAST}[train]\ntemperature = 0.0\n")).unwrap_err();
+        assert!(range.to_string().contains("train.temperature"), "{range}");
+        let range = config(&format!("{LEAST}[view]\npixel_mm = nan\n")).unwrap_err();
+        assert!(range.to_string().contains("view.pixel_mm"), "{range}");
+    }
+
+    #[test]
+    fn nothing_to_read_and_nowhere_to_write_are_refused() {
+        assert!(matches!(config("out = 'x'"), Err(ConfigError::NoSource)));
+        let nowhere = "[[source]]\nname = 'a'\npath = 'scans'\n";
+        assert!(matches!(config(nowhere), Err(ConfigError::NoOut)));
+        let twice = format!("{LEAST}[[source]]\nname = 'a'\npath = 'more'\n");
+        assert!(matches!(config(&twice), Err(ConfigError::SameName { .. })));
+    }
+}

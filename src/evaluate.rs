@@ -1,0 +1,257 @@
+//! What the encoder knows of subjects it has never seen, beside an untrained
+//! encoder of the same shape.
+
+mod geometry;
+mod retrieval;
+
+use std::collections::BTreeMap;
+
+use glam::DVec3;
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::{
+    embed::{EmbedError, Embedder},
+    objective::info_nce_loss,
+    pairing::{HELD_OUT, Kind, PairRow},
+    table::record,
+    view::{self, Augment, Plane, ViewError, Volumes},
+};
+
+pub use geometry::{alignment, rank_me, uniformity};
+pub use retrieval::{Place, Retrieval, retrieval};
+
+/// How an encoder is evaluated, as a pipeline sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Settings {
+    /// A retrieved slice counts as found within this many mm.
+    pub tolerance_mm: f64,
+    /// Pairs in a batch of the held-out bound, K.
+    pub batch: usize,
+    /// Temperature of the bound.
+    pub temperature: f32,
+    /// How the two views of an augmented pair are changed.
+    pub augment: Augment,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+record! {
+    /// A row of `evaluation.parquet`.
+    pub struct EvaluationRow {
+        /// `bound_nats`, `retrieval_top1`, `rank_me`, `alignment` or `uniformity`.
+        pub metric: String,
+        /// The pipeline's name of the source, or `all`.
+        pub source: String,
+        /// The kind of pair, or the two modalities `anchor→positive`.
+        pub pair: String,
+        /// `trained` or `untrained`.
+        pub encoder: String,
+        /// The value.
+        pub value: f64,
+        /// Lower end of the interval that `remark` explains.
+        pub low: Option<f64>,
+        /// Upper end.
+        pub high: Option<f64>,
+        /// What chance alone gives, or the ceiling of a bound.
+        pub reference: Option<f64>,
+        /// Pairs, queries or slices that the value rests on.
+        pub count: u32,
+        /// Held-out subjects among them.
+        pub subjects: u32,
+        /// How to read the row.
+        pub remark: String,
+    }
+}
+
+/// Why nothing can be evaluated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// No subject was held out.
+    #[error("no pair of a held-out subject: a source needs two subjects or more, and held_out above 0")]
+    NothingHeldOut,
+    /// The encoder cannot be used.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// A prepared volume cannot be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+/// Most pairs of one kind and source that are looked at.
+const MOST_PAIRS: usize = 2048;
+/// Batches that the held-out bound is averaged over.
+const BATCHES: usize = 50;
+
+/// Anchors and positives of some pairs, embedded.
+struct Embedded<'a> {
+    pairs: Vec<&'a PairRow>,
+    anchors: Vec<f32>,
+    positives: Vec<f32>,
+    anchor_projections: Vec<f32>,
+    positive_projections: Vec<f32>,
+}
+
+/// Evaluates one encoder, called `name` in the rows, on the held-out pairs.
+///
+/// # Errors
+/// [`EvaluateError`].
+pub fn evaluate(
+    embedder: &mut Embedder,
+    name: &str,
+    volumes: &Volumes,
+    pairs: &[PairRow],
+    view: &view::Settings,
+    settings: &Settings,
+) -> Result<Vec<EvaluationRow>, EvaluateError> {
+    let mut groups: BTreeMap<(&str, &str), Vec<&PairRow>> = BTreeMap::new();
+    for pair in pairs.iter().filter(|pair| pair.split == HELD_OUT) {
+        groups.entry((&pair.source, &pair.kind)).or_default().push(pair);
+    }
+    if groups.is_empty() {
+        return Err(EvaluateError::NothingHeldOut);
+    }
+    let mut rows = Vec::new();
+    for ((source, kind), mut pairs) in groups {
+        if kind == Kind::CrossModality.as_str() {
+            keep_whole_series(&mut pairs);
+        } else {
+            thin(&mut pairs);
+        }
+        let embedded = embed_pairs(embedder, volumes, pairs, view, settings)?;
+        let width = embedder.dim();
+        let about = |metric: &str, value: f64, remark: &str| EvaluationRow {
+            metric: metric.to_owned(),
+            source: source.to_owned(),
+            pair: kind.to_owned(),
+            encoder: name.to_owned(),
+            value,
+            low: None,
+            high: None,
+            reference: None,
+            count: embedded.pairs.len() as u32,
+            subjects: subjects(&embedded.pairs),
+            remark: remark.to_owned(),
+        };
+        rows.extend(bound(&embedded, settings, &about));
+        if kind == Kind::CrossModality.as_str() {
+            rows.extend(retrieval::rows(&embedded, width, settings, &about));
+        }
+        let alignment = alignment(&embedded.anchors, &embedded.positives, width);
+        rows.push(about("alignment", alignment, "mean squared distance of positives; lower is closer"));
+        let uniformity = uniformity(&embedded.anchors, width);
+        rows.push(about("uniformity", uniformity, "lower is spread more evenly over the sphere"));
+        let rank = rank_me(&embedded.anchors, width);
+        rows.push(about("rank_me", rank, "effective rank of the embeddings; higher uses more of them"));
+    }
+    Ok(rows)
+}
+
+fn subjects(pairs: &[&PairRow]) -> u32 {
+    pairs.iter().map(|pair| &pair.subject).collect::<std::collections::BTreeSet<_>>().len() as u32
+}
+
+/// Evenly spaced pairs, at most [`MOST_PAIRS`].
+fn thin(pairs: &mut Vec<&PairRow>) {
+    let step = pairs.len().div_ceil(MOST_PAIRS).max(1);
+    let mut n = 0;
+    pairs.retain(|_| {
+        n += 1;
+        (n - 1) % step == 0
+    });
+}
+
+/// All pairs of the first series that together have at most [`MOST_PAIRS`]: a
+/// gallery with holes would make retrieval easier.
+fn keep_whole_series(pairs: &mut Vec<&PairRow>) {
+    let mut kept = 0;
+    let mut last = (String::new(), String::new());
+    let mut full = false;
+    pairs.retain(|pair| {
+        let series = (pair.anchor_series.clone(), pair.positive_series.clone());
+        if series != last {
+            full = kept >= MOST_PAIRS;
+            last = series;
+        }
+        kept += usize::from(!full);
+        !full
+    });
+}
+
+fn embed_pairs<'a>(
+    embedder: &mut Embedder,
+    volumes: &Volumes,
+    pairs: Vec<&'a PairRow>,
+    view: &view::Settings,
+    settings: &Settings,
+) -> Result<Embedded<'a>, EvaluateError> {
+    let mut side = |which: u64| {
+        let places: Vec<_> = pairs
+            .iter()
+            .map(|pair| {
+                let (series, place) = if which == 0 {
+                    (&pair.anchor_series, pair.anchor_mm)
+                } else {
+                    (&pair.positive_series, pair.positive_mm)
+                };
+                let augmented = pair.kind == Kind::Augmented.as_str();
+                Ok((volumes.get(series)?, DVec3::from_array(place), augmented))
+            })
+            .collect::<Result<_, ViewError>>()?;
+        let places: Vec<(&view::Prepared, DVec3, bool)> = places;
+        Ok::<_, EvaluateError>(embedder.embed(places.len(), |n, pixels| {
+            let (volume, place, augmented) = places[n];
+            let plane = Plane::axial(place, view);
+            // Only an augmented pair needs augmentation: its two places are one.
+            if !augmented {
+                return volume.sample(&plane, pixels);
+            }
+            let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
+            rng.set_stream(2 * n as u64 + which);
+            let change = settings.augment.draw(&mut rng);
+            volume.sample(&change.apply_to_plane(&plane), pixels);
+            change.apply_to_pixels(pixels, &mut rng);
+        })?)
+    };
+    let (anchors, anchor_projections) = side(0)?;
+    let (positives, positive_projections) = side(1)?;
+    Ok(Embedded { pairs, anchors, positives, anchor_projections, positive_projections })
+}
+
+/// The InfoNCE bound of batches of unseen pairs, drawn without replacement.
+fn bound(
+    embedded: &Embedded,
+    settings: &Settings,
+    about: &impl Fn(&str, f64, &str) -> EvaluationRow,
+) -> Option<EvaluationRow> {
+    let count = embedded.pairs.len();
+    let batch = settings.batch.min(count);
+    if batch < 2 {
+        return None;
+    }
+    let width = embedded.anchor_projections.len() / count;
+    let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
+    let mut order: Vec<usize> = (0..count).collect();
+    let mut bounds: Vec<f64> = (0..BATCHES)
+        .map(|_| {
+            let (drawn, _) = order.partial_shuffle(&mut rng, batch);
+            let pick = |all: &[f32]| -> Vec<f32> {
+                drawn.iter().flat_map(|&n| &all[n * width..(n + 1) * width]).copied().collect()
+            };
+            let anchors = pick(&embedded.anchor_projections);
+            let positives = pick(&embedded.positive_projections);
+            (batch as f64).ln() - info_nce_loss(&anchors, &positives, width, settings.temperature)
+        })
+        .collect();
+    bounds.sort_by(f64::total_cmp);
+    let mean = bounds.iter().sum::<f64>() / BATCHES as f64;
+    let remark = format!("K = {batch}; 5 to 95 % of {BATCHES} batches; reference is ln K");
+    Some(EvaluationRow {
+        low: bounds.get(BATCHES / 20).copied(),
+        high: bounds.get(BATCHES - 1 - BATCHES / 20).copied(),
+        reference: Some((batch as f64).ln()),
+        ..about("bound_nats", mean, &remark)
+    })
+}

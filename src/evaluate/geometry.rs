@@ -1,0 +1,123 @@
+//! The shape of a cloud of embeddings, `[N, width]` row by row.
+
+use nalgebra::{DMatrix, SymmetricEigen};
+
+/// Rows beyond this are left out of the pairwise mean.
+const MOST_ROWS: usize = 2048;
+
+/// The effective rank: the exponential of the entropy of the singular values'
+/// shares, from 1 (all on one line) to `width`.
+///
+/// # Source
+/// Garrido et al. 2023, *RankMe*, eq. 2, ε = 1e-7.
+pub fn rank_me(rows: &[f32], width: usize) -> f64 {
+    let mut gram = DMatrix::<f64>::zeros(width, width);
+    for row in rows.chunks_exact(width) {
+        for (i, &a) in row.iter().enumerate() {
+            for (j, &b) in row.iter().enumerate().take(i + 1) {
+                gram[(i, j)] += f64::from(a) * f64::from(b);
+            }
+        }
+    }
+    gram.fill_upper_triangle_with_lower_triangle();
+    // Singular values of the rows are roots of the Gram matrix's eigenvalues.
+    let singular: Vec<f64> =
+        SymmetricEigen::new(gram).eigenvalues.iter().map(|e| e.max(0.0).sqrt()).collect();
+    let total: f64 = singular.iter().sum();
+    if total <= 0.0 {
+        return 0.0;
+    }
+    let entropy: f64 = singular
+        .iter()
+        .map(|s| s / total + 1e-7)
+        .map(|share| -share * share.ln())
+        .sum();
+    entropy.exp()
+}
+
+/// Mean squared distance of paired rows on the unit sphere.
+///
+/// # Source
+/// Wang and Isola 2020, eq. 4, α = 2.
+pub fn alignment(anchors: &[f32], positives: &[f32], width: usize) -> f64 {
+    let (a, b) = (unit_rows(anchors, width), unit_rows(positives, width));
+    let count = a.len().max(1) as f64;
+    a.iter().zip(&b).map(|(x, y)| squared_distance(x, y)).sum::<f64>() / count
+}
+
+/// Logarithm of the mean Gaussian potential of all pairs of rows on the unit
+/// sphere; the lower, the more evenly spread. At most 2,048 rows are used.
+///
+/// # Source
+/// Wang and Isola 2020, eq. 5, t = 2.
+pub fn uniformity(rows: &[f32], width: usize) -> f64 {
+    let step = (rows.len() / width.max(1)).div_ceil(MOST_ROWS).max(1);
+    let rows: Vec<Vec<f64>> = unit_rows(rows, width).into_iter().step_by(step).collect();
+    let mut sum = 0.0;
+    let mut count = 0usize;
+    for (n, x) in rows.iter().enumerate() {
+        for y in &rows[n + 1..] {
+            sum += (-2.0 * squared_distance(x, y)).exp();
+            count += 1;
+        }
+    }
+    (sum / count.max(1) as f64).ln()
+}
+
+fn unit_rows(rows: &[f32], width: usize) -> Vec<Vec<f64>> {
+    rows.chunks_exact(width)
+        .map(|row| {
+            let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt().max(1e-12);
+            row.iter().map(|&v| f64::from(v) / norm).collect()
+        })
+        .collect()
+}
+
+fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(a, b)| (a - b).powi(2)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use rand_distr::{Distribution, StandardNormal};
+
+    use super::*;
+
+    fn gaussian(rows: usize, width: usize, rank: usize) -> Vec<f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut all = Vec::new();
+        for _ in 0..rows {
+            all.extend((0..width).map(|n| {
+                let draw: f32 = StandardNormal.sample(&mut rng);
+                if n < rank { draw } else { 0.0 }
+            }));
+        }
+        all
+    }
+
+    #[test]
+    fn the_effective_rank_of_known_clouds() {
+        for (rank, expected) in [(1, 1.0), (8, 8.0), (32, 31.9), (128, 127.0)] {
+            let measured = rank_me(&gaussian(2048, 128, rank), 128);
+            assert!((measured / expected - 1.0f64).abs() < 0.005, "{rank}: {measured}");
+        }
+    }
+
+    #[test]
+    fn the_uniformity_of_an_even_sphere() {
+        for (width, expected) in [(16, -3.513), (32, -3.752), (128, -3.938)] {
+            let measured = uniformity(&gaussian(2048, width, width), width);
+            assert!((measured - expected).abs() < 0.01f64, "{width}: {measured}");
+        }
+    }
+
+    #[test]
+    fn alignment_of_equal_and_opposite_rows() {
+        let rows = gaussian(64, 8, 8);
+        let opposite: Vec<f32> = rows.iter().map(|v| -v).collect();
+        assert!(alignment(&rows, &rows, 8) < 1e-12);
+        assert!((alignment(&rows, &opposite, 8) - 4.0).abs() < 1e-6);
+    }
+}

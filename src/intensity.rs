@@ -1,0 +1,220 @@
+//! What the numbers of a scan mean, made comparable between scans.
+
+use ndarray::Array3;
+
+use crate::study::Family;
+
+/// How intensities are normalised, as a pipeline sets it.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Settings {
+    /// Lowest and highest Hounsfield units of CT; they become −1 and 1.
+    pub ct_window_hu: [f32; 2],
+    /// Robust z-scores of MR and PET beyond this are cut.
+    pub clip_z: f32,
+}
+
+/// A normalisation, fitted to one scan: `normalised = (value − centre) / scale`,
+/// cut to `range`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalisation {
+    /// The intensity that becomes 0.
+    pub centre: f32,
+    /// The intensity difference that becomes 1.
+    pub scale: f32,
+    /// Lowest and highest normalised value.
+    pub range: [f32; 2],
+    /// Normalised value above which a voxel belongs to the body.
+    pub foreground_above: f32,
+    /// Normalised value of air, taken for all that lies outside the scan.
+    pub background: f32,
+}
+
+/// Why a scan cannot be normalised.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntensityError {
+    /// Fewer than 100 voxels were measured and finite.
+    #[error("only {finite} voxels are finite numbers; at least {required} are needed")]
+    TooFew {
+        /// Finite voxels.
+        finite: usize,
+        /// Least number needed.
+        required: usize,
+    },
+    /// All measured voxels are (nearly) the same.
+    #[error("the scan is blank: its foreground spans {spread:e} intensity units")]
+    Blank {
+        /// Interquartile range of the foreground.
+        spread: f32,
+    },
+}
+
+/// Voxels read for the statistics: enough for the third digit of a quantile.
+const SAMPLE: usize = 200_000;
+
+/// A CT voxel above this many Hounsfield units is body, below it air or lung.
+const CT_BODY_HU: f32 = -400.0;
+
+/// Interquartile range of a normal distribution, in standard deviations.
+const NORMAL_IQR: f32 = 1.349;
+
+impl Normalisation {
+    /// The normalisation of a scan `[k, j, i]`, in the unit of its family.
+    ///
+    /// CT is calibrated: its window maps to −1…1 whatever the scan holds. MR and
+    /// nuclear images have arbitrary units: the foreground (above Otsu's
+    /// threshold) is centred at its median and scaled by its interquartile range
+    /// / 1.349, the robust z-score.
+    ///
+    /// # Errors
+    /// [`IntensityError`] for a scan without content.
+    ///
+    /// # Source
+    /// Otsu 1979, *A threshold selection method from gray-level histograms*, eq. 12–18.
+    pub fn fit(
+        voxels: &Array3<f32>,
+        family: Family,
+        settings: &Settings,
+    ) -> Result<Self, IntensityError> {
+        const REQUIRED: usize = 100;
+        let stride = voxels.len().div_ceil(SAMPLE).max(1);
+        let mut sample: Vec<f32> =
+            voxels.iter().step_by(stride).copied().filter(|v| v.is_finite()).collect();
+        if sample.len() < REQUIRED.min(voxels.len().max(1)) {
+            return Err(IntensityError::TooFew { finite: sample.len(), required: REQUIRED });
+        }
+        if family == Family::Ct {
+            return Ok(Self::of_window(settings.ct_window_hu));
+        }
+        sample.sort_by(f32::total_cmp);
+        let threshold = otsu(&sample);
+        let foreground = &sample[sample.partition_point(|&v| v <= threshold)..];
+        let quantile = |q: f64| {
+            let at = (foreground.len().saturating_sub(1) as f64 * q).round() as usize;
+            foreground.get(at).copied().unwrap_or(threshold)
+        };
+        let spread = quantile(0.75) - quantile(0.25);
+        let whole = sample.last().unwrap_or(&0.0) - sample.first().unwrap_or(&0.0);
+        // A mask or label map has a flat foreground; its range still tells inside from outside.
+        let scale = if spread > whole * 1e-4 { spread / NORMAL_IQR } else { whole };
+        if !(scale.is_finite() && scale > f32::MIN_POSITIVE) {
+            return Err(IntensityError::Blank { spread });
+        }
+        let centre = quantile(0.5);
+        let range = [-settings.clip_z, settings.clip_z];
+        let normalised = |v: f32| ((v - centre) / scale).clamp(range[0], range[1]);
+        Ok(Self {
+            centre,
+            scale,
+            range,
+            foreground_above: normalised(threshold),
+            background: normalised(sample.first().copied().unwrap_or(0.0).min(0.0)),
+        })
+    }
+
+    fn of_window([low, high]: [f32; 2]) -> Self {
+        let centre = (low + high) / 2.0;
+        let scale = (high - low) / 2.0;
+        Self {
+            centre,
+            scale,
+            range: [-1.0, 1.0],
+            foreground_above: ((CT_BODY_HU - centre) / scale).clamp(-1.0, 1.0),
+            background: -1.0,
+        }
+    }
+
+    /// The normalised value of an intensity; what was not measured is background.
+    pub fn apply(&self, value: f32) -> f32 {
+        if value.is_nan() {
+            return self.background;
+        }
+        ((value - self.centre) / self.scale).clamp(self.range[0], self.range[1])
+    }
+
+    /// The intensity that stands for air before normalisation.
+    pub fn outside(&self) -> f32 {
+        self.background * self.scale + self.centre
+    }
+}
+
+/// Otsu's threshold of sorted values: the split into two classes with the
+/// largest variance between them, over 256 bins.
+fn otsu(sorted: &[f32]) -> f32 {
+    const BINS: usize = 256;
+    let (Some(&low), Some(&high)) = (sorted.first(), sorted.last()) else { return 0.0 };
+    if high <= low {
+        return low;
+    }
+    // A single bright voxel must not squeeze the histogram into its first bin.
+    let high = sorted[(sorted.len() - 1) * 999 / 1000].max(low + (high - low) * 1e-3);
+    let width = (high - low) / BINS as f32;
+    let mut counts = [0u32; BINS];
+    for &value in sorted {
+        let bin = ((value - low) / width) as usize;
+        counts[bin.min(BINS - 1)] += 1;
+    }
+    let total = sorted.len() as f64;
+    let mean = counts.iter().enumerate().map(|(b, &n)| b as f64 * f64::from(n)).sum::<f64>() / total;
+    let (mut below, mut moment, mut best) = (0.0, 0.0, (f64::NEG_INFINITY, 0));
+    for (bin, &count) in counts.iter().enumerate().take(BINS - 1) {
+        below += f64::from(count) / total;
+        moment += bin as f64 * f64::from(count) / total;
+        let between = (mean * below - moment).powi(2) / (below * (1.0 - below)).max(1e-12);
+        if between > best.0 {
+            best = (between, bin);
+        }
+    }
+    low + width * (best.1 + 1) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings { ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0 };
+
+    fn scan(inside: impl Fn(usize) -> f32) -> Array3<f32> {
+        Array3::from_shape_fn((20, 20, 20), |(k, j, i)| {
+            let body = (5..15).contains(&k) && (5..15).contains(&j) && (5..15).contains(&i);
+            if body { inside(i) } else { 0.0 }
+        })
+    }
+
+    #[test]
+    fn mr_does_not_depend_on_its_arbitrary_scale() {
+        let one = scan(|i| 100.0 + 10.0 * i as f32);
+        let other = one.mapv(|v| v * 7.5);
+        let a = Normalisation::fit(&one, Family::Mr, &SETTINGS).unwrap();
+        let b = Normalisation::fit(&other, Family::Mr, &SETTINGS).unwrap();
+        for (x, y) in one.iter().zip(&other) {
+            assert!((a.apply(*x) - b.apply(*y)).abs() < 1e-4);
+        }
+        assert!(a.apply(200.0) > a.foreground_above);
+        assert!(a.apply(0.0) < a.foreground_above);
+    }
+
+    #[test]
+    fn ct_is_its_window() {
+        let ct = Normalisation::fit(&scan(|_| 40.0), Family::Ct, &SETTINGS).unwrap();
+        assert_eq!(ct.apply(-1000.0), -1.0);
+        assert_eq!(ct.apply(3000.0), 1.0);
+        assert_eq!(ct.apply(0.0), 0.0);
+        assert_eq!(ct.apply(f32::NAN), -1.0);
+        assert_eq!(ct.outside(), -1000.0);
+    }
+
+    #[test]
+    fn blank_and_unmeasured_scans_are_refused() {
+        let blank = Array3::from_elem((10, 10, 10), 3.0);
+        assert!(matches!(
+            Normalisation::fit(&blank, Family::Mr, &SETTINGS),
+            Err(IntensityError::Blank { .. })
+        ));
+        let nothing = Array3::from_elem((10, 10, 10), f32::NAN);
+        assert!(matches!(
+            Normalisation::fit(&nothing, Family::Ct, &SETTINGS),
+            Err(IntensityError::TooFew { .. })
+        ));
+    }
+}

@@ -1,0 +1,223 @@
+//! Prepared volumes on disk: one orientation, one spacing, one scale.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array3, ArrayView3};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cohort::CohortRow,
+    durable::{self, DurableError},
+    geometry::{Grid, GridError, affine_to_rows},
+    intensity::{self, IntensityError, Normalisation},
+    io::{
+        nifti::{self, NiftiError},
+        series::{self, SeriesError},
+    },
+    resample::resample,
+    study::Modality,
+    table::record,
+};
+
+/// How volumes are prepared, as a pipeline sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Settings {
+    /// mm between voxel centres to the right, anterior and superior.
+    pub spacing_mm: [f64; 3],
+    /// How intensities are normalised.
+    pub intensity: intensity::Settings,
+}
+
+impl Settings {
+    /// The recipe in one line: what an encoder was trained on, kept with it, and
+    /// compared before it embeds anything.
+    pub fn recipe(&self) -> String {
+        let [x, y, z] = self.spacing_mm;
+        let [low, high] = self.intensity.ct_window_hu;
+        format!(
+            "prepare-1; RAS; {x} x {y} x {z} mm; linear; CT {low}..{high} HU to -1..1; \
+             MR, PET robust z-score of the foreground cut at {}",
+            self.intensity.clip_z
+        )
+    }
+}
+
+/// Why a volume cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// The cohort's row or the linkage lacks what is needed.
+    #[error("the cohort has no {missing} for this series; index again")]
+    Incomplete {
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// The NIfTI file cannot be read.
+    #[error(transparent)]
+    Nifti(#[from] NiftiError),
+    /// The DICOM series cannot be read.
+    #[error(transparent)]
+    Series(#[from] SeriesError),
+    /// The file changed its geometry since it was indexed.
+    #[error("the file's grid is another one than when it was indexed; index again")]
+    Changed,
+    /// No grid of the spacing asked for.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+    /// No normalisation of its intensities.
+    #[error(transparent)]
+    Intensity(#[from] IntensityError),
+    /// Nothing of the scan lies above the background.
+    #[error("no voxel of the scan lies above the background")]
+    Empty,
+    /// The prepared volume did not reach the disk.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// The prepared volume could not be written.
+    #[error("the prepared volume cannot be written")]
+    Write(#[source] std::io::Error),
+}
+
+record! {
+    /// A row of `volumes.parquet`: a prepared volume.
+    #[derive(Serialize, Deserialize)]
+    pub struct VolumeRow {
+        /// The pipeline's name of the source.
+        pub source: String,
+        /// Pseudonym of the subject.
+        pub subject: String,
+        /// Pseudonym of the session.
+        pub session: String,
+        /// Pseudonym of the study.
+        pub study: String,
+        /// Pseudonym of the series.
+        pub series: String,
+        /// A word of [`Modality`].
+        pub modality: String,
+        /// Pseudonym of the frame of reference.
+        pub frame_of_reference: Option<String>,
+        /// The prepared NIfTI file, relative to the results folder.
+        pub file: String,
+        /// Voxels along (i, j, k), which run to the right, anterior, superior.
+        pub shape: [u32; 3],
+        /// mm between voxel centres.
+        pub spacing_mm: [f64; 3],
+        /// RAS+ mm from voxel index, 4 × 4, row by row.
+        pub affine: [f64; 16],
+        /// RAS+ mm of the middle of the body's bounding box.
+        pub centre_mm: [f64; 3],
+        /// Normalised value above which a voxel belongs to the body.
+        pub foreground_above: f32,
+        /// Normalised value of air.
+        pub background: f32,
+        /// Intensity that became 0, in the unit of the scan.
+        pub intensity_centre: f32,
+        /// Intensity difference that became 1.
+        pub intensity_scale: f32,
+    }
+}
+
+/// The sidecar of a prepared volume: its row, and what it was made from.
+#[derive(Serialize, Deserialize)]
+struct Sidecar {
+    made_from: String,
+    volume: VolumeRow,
+}
+
+/// Prepares one volume of the cohort into `results/volumes/` and returns its
+/// row. A volume that was prepared from the same files by the same recipe
+/// before is left as it is.
+///
+/// # Errors
+/// [`PrepareError`]: the volume is then to be quarantined.
+pub fn prepare(
+    row: &CohortRow,
+    files: &[PathBuf],
+    settings: &Settings,
+    results: &Path,
+) -> Result<VolumeRow, PrepareError> {
+    let made_from = durable::sha256_hex(
+        format!("{}\n{}\n{:?}", settings.recipe(), row.fingerprint, row.affine).as_bytes(),
+    );
+    let file = format!("volumes/{}.nii", row.series);
+    let sidecar = results.join(format!("volumes/{}.json", row.series));
+    if let Some(volume) = prepared_before(&sidecar, &made_from)
+        && results.join(&file).exists()
+    {
+        return Ok(volume);
+    }
+    let missing = |missing| PrepareError::Incomplete { missing };
+    let grid = row.grid().ok_or(missing("geometry"))?;
+    let modality: Modality = row.modality.parse().map_err(|_| missing("modality"))?;
+    let voxels = read(row, files, &grid)?;
+    let normalisation = Normalisation::fit(&voxels, modality.family(), &settings.intensity)?;
+    let onto = grid.covering_ras(settings.spacing_mm)?;
+    let resampled = resample(voxels.view(), &grid, &onto, normalisation.outside());
+    drop(voxels);
+    let slope = normalisation.range.map(f32::abs).into_iter().fold(0.0, f32::max) / 32_767.0;
+    let stored = resampled.mapv(|value| (normalisation.apply(value) / slope).round() as i16);
+    let threshold = (normalisation.foreground_above / slope).round() as i16;
+    let centre = body_centre(stored.view(), threshold).ok_or(PrepareError::Empty)?;
+    durable::write_atomically(&results.join(&file), |out| {
+        nifti::write_i16(out, stored.view(), &onto, slope, 0.0, "prepared by mivox")
+            .map_err(PrepareError::Write)
+    })?;
+    let mut affine = [0.0; 16];
+    affine.copy_from_slice(affine_to_rows(&onto.ras_from_voxel).as_flattened());
+    let volume = VolumeRow {
+        source: row.source.clone(),
+        subject: row.subject.clone(),
+        session: row.session.clone(),
+        study: row.study.clone(),
+        series: row.series.clone(),
+        modality: row.modality.clone(),
+        frame_of_reference: row.frame_of_reference.clone(),
+        file,
+        shape: onto.shape.map(|n| n as u32),
+        spacing_mm: onto.spacing_mm(),
+        affine,
+        centre_mm: onto.world_mm(centre).to_array(),
+        foreground_above: normalisation.foreground_above,
+        background: normalisation.background,
+        intensity_centre: normalisation.centre,
+        intensity_scale: normalisation.scale,
+    };
+    let sidecar_text = Sidecar { made_from, volume };
+    durable::write_atomically(&sidecar, |out| {
+        serde_json::to_writer_pretty(out, &sidecar_text)
+            .map_err(|error| PrepareError::Write(error.into()))
+    })?;
+    Ok(sidecar_text.volume)
+}
+
+fn prepared_before(sidecar: &Path, made_from: &str) -> Option<VolumeRow> {
+    let text = std::fs::read_to_string(sidecar).ok()?;
+    let before: Sidecar = serde_json::from_str(&text).ok()?;
+    (before.made_from == made_from).then_some(before.volume)
+}
+
+fn read(row: &CohortRow, files: &[PathBuf], grid: &Grid) -> Result<Array3<f32>, PrepareError> {
+    match (row.format.as_str(), files) {
+        (_, []) => Err(PrepareError::Incomplete { missing: "file" }),
+        ("nifti", [file, ..]) => {
+            let (voxels, head) = nifti::open_volume(file)?;
+            if head.grid == *grid { Ok(voxels) } else { Err(PrepareError::Changed) }
+        }
+        _ => Ok(series::read_series(files, grid)?),
+    }
+}
+
+/// Voxel index of the middle of the bounding box of all that lies above a threshold.
+fn body_centre(stored: ArrayView3<i16>, threshold: i16) -> Option<glam::DVec3> {
+    let (mut low, mut high) = ([usize::MAX; 3], [0; 3]);
+    for ((k, j, i), &value) in stored.indexed_iter() {
+        if value > threshold {
+            for (axis, at) in [i, j, k].into_iter().enumerate() {
+                low[axis] = low[axis].min(at);
+                high[axis] = high[axis].max(at);
+            }
+        }
+    }
+    let middle = |axis: usize| (low[axis] + high[axis]) as f64 / 2.0;
+    (low[0] != usize::MAX).then(|| glam::DVec3::new(middle(0), middle(1), middle(2)))
+}

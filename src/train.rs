@@ -1,0 +1,286 @@
+//! The training loop: batches of pairs in, an encoder out.
+
+mod batch;
+mod checkpoint;
+mod graph;
+mod schedule;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use serde::Serialize;
+
+use crate::{
+    durable::DurableError,
+    encoder::{self, Encoder, EncoderError},
+    pairing::{PairRow, Weights},
+    progress::Progress,
+    runtime::{Runtime, RuntimeError, StateVariable, StepSession},
+    stop,
+    table::{TableError, record},
+    view::{Augment, ViewError, Volumes},
+};
+
+pub use batch::{BatchError, Sampler};
+pub use checkpoint::CheckpointError;
+use checkpoint::State;
+
+/// How an encoder is trained, as a pipeline sets it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Pairs in a batch, K.
+    pub batch: usize,
+    /// Highest learning rate.
+    pub learning_rate: f32,
+    /// Steps over which the learning rate rises from zero.
+    pub warmup: usize,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Temperature of InfoNCE.
+    pub temperature: f32,
+    /// Largest norm of the gradient.
+    pub clip_norm: f32,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: usize,
+    /// Share of each kind of pair in a batch.
+    pub weights: Weights,
+    /// How views are changed.
+    pub augment: Augment,
+    /// Seed of the parameters and of every draw.
+    pub seed: u64,
+}
+
+/// Why training cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// No batch can be drawn.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The encoder's graph cannot be built.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// The training graph cannot be built.
+    #[error("the training graph cannot be built")]
+    Graph(#[from] onnx_grad::Error),
+    /// ONNX Runtime refused.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A prepared volume cannot be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A checkpoint cannot be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A table cannot be written.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The encoder did not reach the disk.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// The encoder could not be written.
+    #[error("the encoder cannot be written")]
+    Write(#[source] std::io::Error),
+    /// The loss is no number.
+    #[error("the loss became {loss} at step {step}; lower learning_rate (now {learning_rate}) or raise warmup")]
+    Diverged {
+        /// The loss.
+        loss: f32,
+        /// The step.
+        step: usize,
+        /// The learning rate.
+        learning_rate: f32,
+    },
+}
+
+record! {
+    /// A row of `metrics.parquet`: one step.
+    pub struct MetricRow {
+        /// The step, from 0.
+        pub step: u32,
+        /// InfoNCE loss, nats.
+        pub loss: f32,
+        /// ln K − loss: a lower bound on the information between the views, nats.
+        pub bound_nats: f32,
+        /// ln K: the bound cannot exceed it.
+        pub ceiling_nats: f32,
+        /// The learning rate.
+        pub learning_rate: f32,
+        /// Norm of the gradient before it is clipped.
+        pub gradient_norm: f32,
+        /// Pairs a second, the wait for the batch included.
+        pub pairs_per_second: f32,
+        /// Share of the step's time spent waiting for its batch.
+        pub wait_share: f32,
+    }
+}
+
+/// How training ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The parameters, flat.
+    pub parameters: Vec<f32>,
+    /// One row a step, those of earlier runs included.
+    pub metrics: Vec<MetricRow>,
+    /// Whether all steps were made; `false` after a stop on request.
+    pub complete: bool,
+}
+
+/// What training reads and where it keeps its state.
+pub struct Task<'a> {
+    /// The prepared volumes.
+    pub volumes: &'a Volumes,
+    /// The training pairs.
+    pub pairs: &'a [PairRow],
+    /// The encoder's shape.
+    pub encoder: &'a Encoder,
+    /// Where checkpoints go.
+    pub checkpoint: PathBuf,
+    /// What a checkpoint must have been made with to be gone on from.
+    pub digest: &'a str,
+    /// Whether to go on from a checkpoint where there is one.
+    pub resume: bool,
+}
+
+/// The least bound in nats that counts as having learned something; above the
+/// spread of a batch's loss at chance.
+const NOTHING_NATS: f32 = 0.05;
+
+/// Trains an encoder and returns its parameters.
+///
+/// Everything random is drawn from the seed and the number of the step, so a
+/// run that was stopped and resumed gives the same bits as one that was not,
+/// with one thread count on a CPU.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn train(
+    runtime: &Runtime,
+    task: &Task,
+    view: &crate::view::Settings,
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<Outcome, TrainError> {
+    let sampler = Sampler::new(task.pairs, settings)?;
+    let mut state = match State::open(&task.checkpoint, task.digest)? {
+        Some(state) if task.resume => state,
+        _ => State::fresh(task.encoder.initial_parameters(settings.seed)),
+    };
+    let first = state.step;
+    progress.resume_from(first * settings.batch);
+    let model = graph::build(task.encoder, settings, view.size)?;
+    let variables = [
+        StateVariable { input: "params", output: "next_params", values: &state.params },
+        StateVariable { input: "m", output: "next_m", values: &state.m },
+        StateVariable { input: "v", output: "next_v", values: &state.v },
+    ];
+    let mut session = StepSession::new(runtime, &model, &variables, &["loss", "gradient_norm"])?;
+    let ceiling = (settings.batch as f32).ln();
+    // What the sampling threads make while a step runs.
+    let mut complete = true;
+    let result = std::thread::scope(|scope| {
+        let batches = batch::produce(scope, &sampler, task.volumes, view, settings, first);
+        for step in first..settings.steps {
+            if stop::requested() {
+                complete = false;
+                break;
+            }
+            let started = Instant::now();
+            let Ok(views) = batches.recv() else { break };
+            let waited = started.elapsed().as_secs_f32();
+            let learning_rate = schedule::learning_rate(settings, step);
+            let inputs = graph::step_inputs(step, learning_rate, settings.batch, view.size, views?);
+            let [loss, gradient_norm] = session.step(inputs)?[..] else { break };
+            if !loss.is_finite() {
+                return Err(TrainError::Diverged { loss, step, learning_rate });
+            }
+            let seconds = started.elapsed().as_secs_f32().max(1e-6);
+            state.metrics.push(MetricRow {
+                step: step as u32,
+                loss,
+                bound_nats: ceiling - loss,
+                ceiling_nats: ceiling,
+                learning_rate,
+                gradient_norm,
+                pairs_per_second: settings.batch as f32 / seconds,
+                wait_share: waited / seconds,
+            });
+            state.step = step + 1;
+            progress.message(format!(
+                "loss {loss:.3}  bound {:.2} of {ceiling:.2} nats",
+                ceiling - loss
+            ));
+            progress.advance(settings.batch);
+            if state.step == settings.warmup {
+                warn_if_nothing_learned(&state.metrics, progress);
+            }
+            if state.step % settings.checkpoint_every == 0 && state.step < settings.steps {
+                state.take(session.state()?);
+                state.write(&task.checkpoint, task.digest)?;
+            }
+        }
+        Ok(())
+    });
+    result?;
+    state.take(session.state()?);
+    if !complete {
+        state.write(&task.checkpoint, task.digest)?;
+    }
+    Ok(Outcome { parameters: state.params, metrics: state.metrics, complete })
+}
+
+fn warn_if_nothing_learned(metrics: &[MetricRow], progress: &Progress) {
+    let recent = &metrics[metrics.len().saturating_sub(10)..];
+    let bound = recent.iter().map(|row| row.bound_nats).sum::<f32>() / recent.len().max(1) as f32;
+    if bound < NOTHING_NATS {
+        progress.note(&format!(
+            "WARNING: after the whole warm-up the bound is {bound:.3} nats, that is loss = ln K: \
+             the encoder has learned nothing. Usual causes: learning_rate too high or too low, \
+             temperature too high, pairs that do not show the same anatomy."
+        ));
+    }
+}
+
+/// Writes `encoder.onnx` with its metadata.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn write_encoder(
+    path: &Path,
+    encoder: &Encoder,
+    parameters: &[f32],
+    metadata: Vec<(String, String)>,
+) -> Result<(), TrainError> {
+    let bytes = encoder.export(parameters, metadata)?;
+    crate::durable::write_atomically(path, |out| {
+        std::io::Write::write_all(out, &bytes).map_err(TrainError::Write)
+    })
+}
+
+/// The metadata of an encoder file: how its views are made, and what it is.
+pub fn metadata(recipe: &str, configuration: &str, seed: u64) -> Vec<(String, String)> {
+    [
+        (encoder::RECIPE, recipe.to_owned()),
+        (encoder::CONFIGURATION, configuration.to_owned()),
+        (encoder::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+        (encoder::SEED, seed.to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_holds_the_recipe() {
+        let metadata = metadata("axial", "abc", 7);
+        assert!(metadata.contains(&(encoder::RECIPE.to_owned(), "axial".to_owned())));
+        assert!(metadata.contains(&(encoder::SEED.to_owned(), "7".to_owned())));
+    }
+}

@@ -1,0 +1,194 @@
+//! The state of a run on disk: parameters, moments, step and metrics.
+
+use std::{collections::HashMap, io::Write, path::Path};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use super::MetricRow;
+use crate::durable::{self, DurableError};
+
+/// Why a checkpoint cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// It did not reach the disk.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// The system refused.
+    #[error("the checkpoint cannot be {action}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is damaged or of another kind.
+    #[error("the checkpoint is damaged ({what}); remove it to train from the start")]
+    Damaged {
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// What a run needs to go on.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct State {
+    /// Steps made.
+    pub step: usize,
+    /// Parameters, flat.
+    pub params: Vec<f32>,
+    /// First moments, flat.
+    pub m: Vec<f32>,
+    /// Second moments, flat.
+    pub v: Vec<f32>,
+    /// One row a step.
+    pub metrics: Vec<MetricRow>,
+}
+
+/// Numbers of a [`MetricRow`] in a checkpoint.
+const METRIC_WIDTH: usize = 7;
+
+impl State {
+    /// The state before the first step.
+    pub fn fresh(params: Vec<f32>) -> Self {
+        let zeros = vec![0.0; params.len()];
+        Self { step: 0, m: zeros.clone(), v: zeros, params, metrics: Vec::new() }
+    }
+
+    /// Takes over parameters and moments from the session.
+    pub fn take(&mut self, values: Vec<Vec<f32>>) {
+        if let Ok([params, m, v]) = <[Vec<f32>; 3]>::try_from(values) {
+            (self.params, self.m, self.v) = (params, m, v);
+        }
+    }
+
+    /// Writes the state as a safetensors file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub fn write(&self, path: &Path, digest: &str) -> Result<(), CheckpointError> {
+        let metrics: Vec<f32> = self.metrics.iter().flat_map(numbers).collect();
+        let parts =
+            [("params", &self.params), ("m", &self.m), ("v", &self.v), ("metrics", &metrics)]
+                .map(|(name, values)| {
+                    (name, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+                });
+        let damaged = |_| CheckpointError::Damaged { what: "it cannot be laid out" };
+        let views = parts
+            .iter()
+            .map(|(name, bytes)| {
+                Ok((*name, TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(damaged)?))
+            })
+            .collect::<Result<Vec<_>, CheckpointError>>()?;
+        let about = HashMap::from([
+            ("digest".to_owned(), digest.to_owned()),
+            ("step".to_owned(), self.step.to_string()),
+        ]);
+        let bytes = safetensors::serialize(views, Some(about)).map_err(damaged)?;
+        durable::write_atomically(path, |out| {
+            out.write_all(&bytes)
+                .map_err(|source| CheckpointError::Io { action: "written", source })
+        })
+    }
+
+    /// The state of an earlier run with the same digest, if there is one.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] where there is a file and it is damaged.
+    pub fn open(path: &Path, digest: &str) -> Result<Option<Self>, CheckpointError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CheckpointError::Io { action: "read", source }),
+        };
+        let damaged = |what| CheckpointError::Damaged { what };
+        let (_, header) =
+            SafeTensors::read_metadata(&bytes).map_err(|_| damaged("its header"))?;
+        let about = header.metadata().as_ref();
+        let entry = |key: &str| about.and_then(|about| about.get(key));
+        if entry("digest").map(String::as_str) != Some(digest) {
+            return Ok(None);
+        }
+        let step =
+            entry("step").and_then(|s| s.parse().ok()).ok_or_else(|| damaged("its step"))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|_| damaged("its tensors"))?;
+        let read = |name: &str| -> Result<Vec<f32>, CheckpointError> {
+            let tensor = tensors.tensor(name).map_err(|_| damaged("a tensor is missing"))?;
+            let (values, _) = tensor.data().as_chunks::<4>();
+            Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        };
+        let metrics = read("metrics")?
+            .chunks_exact(METRIC_WIDTH)
+            .enumerate()
+            .filter_map(|(step, numbers)| metric(step, numbers))
+            .collect();
+        Ok(Some(Self { step, params: read("params")?, m: read("m")?, v: read("v")?, metrics }))
+    }
+}
+
+fn numbers(row: &MetricRow) -> [f32; METRIC_WIDTH] {
+    [
+        row.loss,
+        row.bound_nats,
+        row.ceiling_nats,
+        row.learning_rate,
+        row.gradient_norm,
+        row.pairs_per_second,
+        row.wait_share,
+    ]
+}
+
+fn metric(step: usize, numbers: &[f32]) -> Option<MetricRow> {
+    let &[
+        loss,
+        bound_nats,
+        ceiling_nats,
+        learning_rate,
+        gradient_norm,
+        pairs_per_second,
+        wait_share,
+    ] = numbers
+    else {
+        return None;
+    };
+    Some(MetricRow {
+        step: step as u32,
+        loss,
+        bound_nats,
+        ceiling_nats,
+        learning_rate,
+        gradient_norm,
+        pairs_per_second,
+        wait_share,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_for_its_digest_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        let mut state = State::fresh(vec![1.5, -2.0, 3.25]);
+        state.step = 2;
+        state.metrics = (0..2).filter_map(|n| metric(n, &[n as f32; METRIC_WIDTH])).collect();
+        assert_eq!(State::open(&path, "a").unwrap(), None);
+        state.write(&path, "a").unwrap();
+        assert_eq!(State::open(&path, "a").unwrap(), Some(state));
+        assert_eq!(State::open(&path, "b").unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_no_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        State::fresh(vec![0.5; 9]).write(&path, "a").unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(!matches!(State::open(&path, "a"), Ok(Some(_))), "{length}");
+        }
+    }
+}
