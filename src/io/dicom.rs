@@ -9,7 +9,9 @@
 //! Stored* nor extends the sign, and its lookup table ignores *High Bit*.
 
 mod codec;
+mod codestream;
 mod header;
+mod instance;
 mod kind;
 mod pixels;
 mod source;
@@ -19,7 +21,8 @@ mod walk;
 mod weighting;
 mod write;
 
-pub use header::{Instance, MrTiming, PixelLayout, Plane, open_header};
+pub use header::open_header;
+pub use instance::{Instance, MrTiming, PixelLayout, Plane};
 pub use kind::Kind;
 pub use pixels::Slice;
 pub use write::{NewSlice, WriteError, uid_of, write_slice};

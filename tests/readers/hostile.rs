@@ -12,7 +12,7 @@ use mivox::io::{
 
 use super::{
     files::assemble_files,
-    made::{Made, axial},
+    made::{Change, Made, axial},
     raw::{Coding, Raw},
 };
 
@@ -224,7 +224,7 @@ fn pixels_that_are_promised_must_be_there() {
 #[test]
 fn a_slice_cut_anywhere_is_refused_at_the_header() {
     let made = Made::new(axial(), 2);
-    let whole = fs::read(made.write(0, |_| {})).unwrap();
+    let whole = fs::read(made.write(0, Change::default())).unwrap();
     let file = made.folder.path().join("cut.dcm");
     for len in 0..whole.len() {
         fs::write(&file, &whole[..len]).unwrap();
@@ -241,8 +241,8 @@ fn a_slice_cut_anywhere_is_refused_at_the_header() {
 #[test]
 fn any_byte_may_be_wrong() {
     let made = Made::new(axial(), 2);
-    let whole = fs::read(made.write(0, |_| {})).unwrap();
-    let other = made.write(1, |_| {});
+    let whole = fs::read(made.write(0, Change::default())).unwrap();
+    let other = made.write(1, Change::default());
     let file = made.folder.path().join("wrong.dcm");
     for at in 128..whole.len() {
         for flip in [0xFF, 0x01, 0x80] {
@@ -298,11 +298,14 @@ fn objects_that_are_no_volume_have_a_kind() {
 }
 
 #[test]
-fn a_missing_patient_is_an_error_that_names_the_attribute() {
+fn identifiers_that_were_emptied_are_filled_in_or_missed() {
     let folder = tempfile::tempdir().unwrap();
     let mut raw = Raw::with_meta(Coding::Explicit, EXPLICIT).ct("0\\0\\0", 16, 1).pixels();
     let at = raw.bytes.windows(7).position(|w| w == b"phantom").unwrap();
     raw.bytes[at..at + 7].copy_from_slice(b"       ");
-    let error = open_header(&raw.save(&folder, "nobody.dcm")).unwrap_err();
-    assert_eq!(error.to_string(), "Patient ID is missing");
+    let file = raw.save(&folder, "nobody.dcm");
+    let mut instance = open_header(&file).unwrap();
+    assert_eq!(instance.clone().complete(None).unwrap_err().to_string(), "Patient ID is missing");
+    instance.complete(Some("subject".into())).unwrap();
+    assert_eq!((instance.patient_id.as_str(), instance.study_uid.as_str()), ("subject", "1.2.3"));
 }

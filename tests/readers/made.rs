@@ -1,6 +1,9 @@
 //! Series that are made, each with one thing that the rules speak of.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use mivox::{
     geometry::{Affine, DMat3, DVec3, Grid, affine_from_rows},
@@ -19,11 +22,26 @@ pub struct Made {
     pub folder: tempfile::TempDir,
     pub grid: Grid,
     pub stored: Array3<i16>,
-    pub series: &'static str,
     pub modality: Modality,
     pub timing: MrTiming,
     pub bits_stored: u16,
     pub padding: Option<i16>,
+}
+
+/// What one slice has that the others have not.
+#[derive(Default)]
+pub struct Change {
+    pub patient_id: Option<&'static str>,
+    pub sop_uid: Option<String>,
+    pub timing: Option<MrTiming>,
+    pub grid: Option<Grid>,
+    pub rescale: Option<(f64, f64)>,
+}
+
+impl Change {
+    fn grid(grid: Grid) -> Self {
+        Self { grid: Some(grid), ..Self::default() }
+    }
 }
 
 impl Made {
@@ -36,7 +54,6 @@ impl Made {
             folder: tempfile::tempdir().unwrap(),
             grid: Grid { shape, ras_from_voxel },
             stored,
-            series: "1",
             modality: Modality::Ct,
             timing: MrTiming::default(),
             bits_stored: 16,
@@ -45,42 +62,41 @@ impl Made {
     }
 
     /// Slice k in a file whose name and number say nothing of its place.
-    pub fn write(&self, k: usize, change: impl FnOnce(&mut NewSlice<'_>)) -> PathBuf {
+    pub fn write(&self, k: usize, change: Change) -> PathBuf {
         let file = self.folder.path().join(format!("{:03}.dcm", (k * 7 + 3) % 101));
         self.write_as(&file, k, change);
         file
     }
 
-    pub fn write_as(&self, file: &PathBuf, k: usize, change: impl FnOnce(&mut NewSlice<'_>)) {
-        let sop = uid_of(&[self.series, &k.to_string()]);
-        let series = uid_of(&["series", self.series]);
-        let (study, reference) = (uid_of(&["study"]), uid_of(&["reference"]));
-        let mut slice = NewSlice {
-            patient_id: "phantom",
+    pub fn write_as(&self, file: &Path, k: usize, change: Change) {
+        let sop = change.sop_uid.unwrap_or_else(|| uid_of(&["slice", &k.to_string()]));
+        let (study, series) = (uid_of(&["study"]), uid_of(&["series"]));
+        let (slope, intercept) = change.rescale.unwrap_or((1.0, 0.0));
+        let slice = NewSlice {
+            patient_id: change.patient_id.unwrap_or("phantom"),
             study_uid: &study,
             series_uid: &series,
             sop_uid: &sop,
-            frame_of_reference: &reference,
+            frame_of_reference: &uid_of(&["reference"]),
             modality: self.modality,
-            timing: self.timing,
+            timing: change.timing.unwrap_or(self.timing),
             body_part: Some("HEAD"),
-            grid: &self.grid,
+            grid: &change.grid.unwrap_or(self.grid),
             k,
             instance_number: ((k * 7) % 11) as u32,
-            slope: 1.0,
-            intercept: 0.0,
+            slope,
+            intercept,
             bits_stored: self.bits_stored,
             padding: self.padding,
             pixels: self.stored.index_axis(ndarray::Axis(0), k),
         };
-        change(&mut slice);
         let mut bytes = Vec::new();
         write_slice(&mut bytes, &slice).unwrap();
         fs::write(file, bytes).unwrap();
     }
 
     pub fn write_all(&self) -> Vec<PathBuf> {
-        (0..self.grid.shape[2]).map(|k| self.write(k, |_| {})).collect()
+        (0..self.grid.shape[2]).map(|k| self.write(k, Change::default())).collect()
     }
 }
 
@@ -171,10 +187,10 @@ fn irregular_and_crooked_stacks_are_refused() {
     let mut moved = made.grid;
     moved.ras_from_voxel.translation += DVec3::new(0.0, 0.0, 0.7);
     let mut files = made.write_all();
-    files[2] = made.write(2, |slice| slice.grid = &moved);
+    files[2] = made.write(2, Change::grid(moved));
     assert!(matches!(reason(&assemble_files(&files)), SeriesError::Irregular { .. }));
     moved.ras_from_voxel.translation += DVec3::new(2.0, 0.0, -0.7);
-    files[2] = made.write(2, |slice| slice.grid = &moved);
+    files[2] = made.write(2, Change::grid(moved));
     assert!(matches!(reason(&assemble_files(&files)), SeriesError::Crooked { slice: 2, .. }));
 }
 
@@ -188,7 +204,7 @@ fn copies_are_passed_over_and_conflicts_refused() {
     let assembly = assemble_files(&files);
     assert_eq!(assembly.series[0].grid.shape[2], 4);
     assert!(assembly.series[0].remarks[0].contains("1 copies"));
-    made.write_as(&copy, 1, |slice| slice.intercept = 5.0);
+    made.write_as(&copy, 1, Change { rescale: Some((1.0, 5.0)), ..Change::default() });
     assert!(matches!(reason(&assemble_files(&files)), SeriesError::Conflict));
 }
 
@@ -199,7 +215,7 @@ fn repeated_places_are_told_apart_from_duplicates() {
     let again = |k: usize| {
         let file = made.folder.path().join(format!("again{k}.dcm"));
         let sop = uid_of(&["again", &k.to_string()]);
-        made.write_as(&file, k, |slice| slice.sop_uid = &sop);
+        made.write_as(&file, k, Change { sop_uid: Some(sop), ..Change::default() });
         file
     };
     files.push(again(2));
@@ -221,7 +237,7 @@ fn two_orientations_are_refused_and_one_slice_is_no_volume() {
     let mut files = made.write_all();
     let mut turned = made.grid;
     turned.ras_from_voxel.matrix3 = DMat3::from_rotation_x(0.5) * turned.ras_from_voxel.matrix3;
-    files[3] = made.write(3, |slice| slice.grid = &turned);
+    files[3] = made.write(3, Change::grid(turned));
     assert!(matches!(
         reason(&assemble_files(&files)),
         SeriesError::Orientations { orientations: 2 }
@@ -244,10 +260,8 @@ fn echoes_of_one_series_become_two_volumes() {
     for k in 0..3 {
         let file = made.folder.path().join(format!("first{k}.dcm"));
         let sop = uid_of(&["first echo", &k.to_string()]);
-        made.write_as(&file, k, |slice| {
-            slice.sop_uid = &sop;
-            slice.timing = at(15.0, 1);
-        });
+        let timing = Some(at(15.0, 1));
+        made.write_as(&file, k, Change { sop_uid: Some(sop), timing, ..Change::default() });
         files.push(file);
     }
     let assembly = assemble_files(&files);
@@ -267,10 +281,8 @@ fn twelve_signed_bits_padding_and_a_rescale_a_slice() {
     made.padding = Some(-60);
     let files: Vec<_> = (0..5)
         .map(|k| {
-            made.write(k, |slice| {
-                slice.slope = 0.5 + k as f64;
-                slice.intercept = -(k as f64);
-            })
+            let rescale = Some((0.5 + k as f64, -(k as f64)));
+            made.write(k, Change { rescale, ..Change::default() })
         })
         .collect();
     let assembly = assemble_files(&files);
@@ -294,7 +306,7 @@ fn a_file_that_changed_since_is_an_error() {
     let series = assemble_files(&files).series.remove(0);
     let mut moved = made.grid;
     moved.ras_from_voxel.translation += DVec3::new(0.0, 5.0, 0.0);
-    made.write(1, |slice| slice.grid = &moved);
+    made.write(1, Change::grid(moved));
     assert!(matches!(
         read_series(&series.files, &series.grid),
         Err(SeriesError::Moved { slice: 1, .. })
@@ -309,7 +321,7 @@ fn a_file_that_changed_since_is_an_error() {
 fn two_patients_in_one_series_are_refused_and_nothing_is_printed() {
     let made = Made::new(axial(), 3);
     let mut files = made.write_all();
-    files[0] = made.write(0, |slice| slice.patient_id = "somebody");
+    files[0] = made.write(0, Change { patient_id: Some("somebody"), ..Change::default() });
     let assembly = assemble_files(&files);
     assert!(matches!(reason(&assembly), SeriesError::Patients { patients: 2 }));
     let instance = open_header(&files[0]).unwrap();

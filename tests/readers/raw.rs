@@ -42,7 +42,7 @@ impl Raw {
     }
 
     /// Tag, representation and length of an element.
-    pub fn head(&mut self, group: u16, element: u16, vr: &[u8; 2], length: u32) {
+    pub fn head(&mut self, group: u16, element: u16, vr: &[u8], length: u32) {
         self.u16(group);
         self.u16(element);
         if self.coding == Coding::Implicit || group == 0xFFFE {
@@ -57,7 +57,7 @@ impl Raw {
         }
     }
 
-    pub fn text(&mut self, group: u16, element: u16, vr: &[u8; 2], text: &str) {
+    pub fn text(&mut self, group: u16, element: u16, vr: &[u8], text: &str) {
         let padding = text.len() % 2;
         self.head(group, element, vr, (text.len() + padding) as u32);
         self.bytes.extend_from_slice(text.as_bytes());

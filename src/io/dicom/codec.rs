@@ -15,7 +15,10 @@ use dicom::{
 };
 use flate2::read::DeflateDecoder;
 
-use super::{DicomError, PixelLayout, Plane, pixels::words_of, source::Source, tags, walk::Walked};
+use super::{
+    DicomError, PixelLayout, Plane, codestream::Codestream, pixels::words_of, source::Source, tags,
+    walk::Walked,
+};
 
 /// Fragments of one frame: a slice has one, rarely a few.
 const MAX_FRAGMENTS: usize = 1 << 16;
@@ -65,7 +68,12 @@ pub(super) fn decode(
     })?;
     let count = plane.rows * plane.columns;
     let mut bits = layout.bits_allocated;
-    if let Some(stream) = Codestream::of(&bytes, &walked.transfer_syntax) {
+    let stream = match codec {
+        JPEG => Codestream::of_jpeg(&bytes),
+        JPEG_2000 => Codestream::of_jpeg_2000(&bytes),
+        _ => None,
+    };
+    if let Some(stream) = stream {
         let expected = (plane.columns as u32, plane.rows as u32);
         let found = (stream.columns, stream.rows);
         if found != expected {
@@ -113,7 +121,7 @@ const JPEG_2000: &str = "JPEG 2000";
 ///
 /// # Source
 /// DICOM PS3.6 table A-1.
-fn name(transfer_syntax: &str) -> Option<&'static str> {
+pub(super) fn name(transfer_syntax: &str) -> Option<&'static str> {
     Some(match transfer_syntax.strip_prefix("1.2.840.10008.1.2.")? {
         "4.50" | "4.51" | "4.57" | "4.70" => JPEG,
         "4.80" | "4.81" => "JPEG-LS",
@@ -133,73 +141,6 @@ fn inflate(bytes: &[u8], expected: usize) -> Result<Vec<u8>, DicomError> {
         .read_to_end(&mut out)
         .map_err(|error| DicomError::Codec { codec: "deflate", source: error.into() })?;
     Ok(out)
-}
-
-/// Size and precision that a code stream declares.
-struct Codestream {
-    columns: u32,
-    rows: u32,
-    components: u32,
-    precision: u8,
-}
-
-impl Codestream {
-    fn of(bytes: &[u8], transfer_syntax: &str) -> Option<Self> {
-        match name(transfer_syntax)? {
-            JPEG => Self::of_jpeg(bytes),
-            JPEG_2000 => Self::of_jpeg_2000(bytes),
-            _ => None,
-        }
-    }
-
-    /// From the frame header, which stands behind segments with a length.
-    ///
-    /// # Source
-    /// ITU-T T.81 B.1.1.3, B.2.2.
-    fn of_jpeg(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes.strip_prefix(&[0xFF, 0xD8])?;
-        loop {
-            let (&[mark, code], after) = rest.split_first_chunk::<2>()?;
-            if mark != 0xFF {
-                return None;
-            }
-            if code == 0xFF {
-                rest = &rest[1..];
-                continue;
-            }
-            let length = usize::from(u16::from_be_bytes(*after.first_chunk::<2>()?));
-            let is_frame = matches!(code, 0xC0..=0xCF) && !matches!(code, 0xC4 | 0xC8 | 0xCC);
-            if is_frame {
-                let &[_, _, precision, y0, y1, x0, x1, components] = after.first_chunk::<8>()?;
-                return Some(Self {
-                    columns: u32::from(u16::from_be_bytes([x0, x1])),
-                    rows: u32::from(u16::from_be_bytes([y0, y1])),
-                    components: u32::from(components),
-                    precision,
-                });
-            }
-            rest = after.get(length.max(2)..)?;
-        }
-    }
-
-    /// From the SIZ segment, the second of a code stream. A JP2 file around
-    /// the code stream is passed over.
-    ///
-    /// # Source
-    /// ITU-T T.800 A.5.1.
-    fn of_jpeg_2000(bytes: &[u8]) -> Option<Self> {
-        const SOC_SIZ: &[u8] = &[0xFF, 0x4F, 0xFF, 0x51];
-        let start = bytes.get(..bytes.len().min(4096))?;
-        let at = start.windows(SOC_SIZ.len()).position(|window| window == SOC_SIZ)?;
-        let siz = bytes.get(at + 4..at + 43)?;
-        let u32_at = |n: usize| siz.get(n..)?.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
-        Some(Self {
-            columns: u32_at(4)?.checked_sub(u32_at(12)?)?,
-            rows: u32_at(8)?.checked_sub(u32_at(16)?)?,
-            components: u32::from(u16::from_be_bytes(*siz.get(36..)?.first_chunk::<2>()?)),
-            precision: (siz.get(38)? & 0x7F) + 1,
-        })
-    }
 }
 
 /// One frame in the shape that the registry's codecs ask for.

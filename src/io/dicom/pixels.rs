@@ -73,6 +73,9 @@ fn words(
     }
     let count = plane.rows * plane.columns;
     match start.length {
+        Some(_) if codec::name(&walked.transfer_syntax).is_some() => {
+            unsupported("native pixels under a compressed transfer syntax")
+        }
         Some(found) => native(walked, start, found, count, layout.bits_allocated),
         None => codec::decode(walked, plane, layout),
     }

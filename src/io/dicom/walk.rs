@@ -5,6 +5,12 @@
 //! what is left of that which holds it, and only values that were asked for are
 //! kept. The walk ends where pixel data starts.
 
+mod element;
+
+pub(super) use element::{Encoding, guess_encoding, has_preamble};
+
+use element::{Element, read_element};
+
 use super::{DicomError, source::Source, tags, tags::Tag, values::Values};
 
 /// Deepest nesting of sequences. Structured reports reach about ten.
@@ -18,27 +24,6 @@ const MAX_VALUE: u64 = 1 << 16;
 const MAX_META_ELEMENTS: usize = 64;
 
 const UNDEFINED: u32 = u32::MAX;
-
-/// How a data set is written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Encoding {
-    pub(super) implicit: bool,
-    pub(super) big_endian: bool,
-}
-
-impl Encoding {
-    const IMPLICIT: Self = Self { implicit: true, big_endian: false };
-    const EXPLICIT: Self = Self { implicit: false, big_endian: false };
-    const EXPLICIT_BIG: Self = Self { implicit: false, big_endian: true };
-
-    fn u16(self, bytes: [u8; 2]) -> u16 {
-        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
-    }
-
-    fn u32(self, bytes: [u8; 4]) -> u32 {
-        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    }
-}
 
 /// The pixel data element where the walk ended.
 #[derive(Debug, Clone, Copy)]
@@ -98,28 +83,6 @@ pub(super) fn walk(mut source: Source) -> Result<Walked, DicomError> {
     Ok(Walked { source, values, transfer_syntax, pixels })
 }
 
-pub(super) fn has_preamble(start: &[u8]) -> bool {
-    start.get(128..132) == Some(b"DICM")
-}
-
-/// The encoding of a data set by its first element, which is of group 2 or 8.
-pub(super) fn guess_encoding(start: &[u8]) -> Option<Encoding> {
-    let bytes = *start.first_chunk::<8>()?;
-    let [g0, g1, e0, e1, v0, v1, l0, l1] = bytes;
-    let explicit = is_vr([v0, v1]);
-    let group_and_element = |g: u16, e: u16| matches!(g, 2 | 8) && e <= 0x1000;
-    if group_and_element(u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1])) {
-        let short = u32::from_le_bytes([v0, v1, l0, l1]) <= 1024;
-        return match (explicit, short) {
-            (true, _) => Some(Encoding::EXPLICIT),
-            (false, true) => Some(Encoding::IMPLICIT),
-            (false, false) => None,
-        };
-    }
-    let big = group_and_element(u16::from_be_bytes([g0, g1]), u16::from_be_bytes([e0, e1]));
-    (big && explicit).then_some(Encoding::EXPLICIT_BIG)
-}
-
 /// Reads group 2, always explicit and little-endian, and gives back the
 /// transfer syntax.
 fn read_meta(source: &mut Source) -> Result<Option<String>, DicomError> {
@@ -151,84 +114,6 @@ fn value(source: &mut Source, tag: Tag, length: u64) -> Result<Vec<u8>, DicomErr
         return Err(DicomError::TooLong { attribute: tags::name(tag), length, limit: MAX_VALUE });
     }
     source.take(length)
-}
-
-struct Element {
-    tag: Tag,
-    vr: [u8; 2],
-    length: u32,
-}
-
-/// Whether the two letters are a value representation of PS3.5 table 6.2-1.
-fn is_vr(vr: [u8; 2]) -> bool {
-    matches!(
-        &vr,
-        b"AE"
-            | b"AS"
-            | b"AT"
-            | b"CS"
-            | b"DA"
-            | b"DS"
-            | b"DT"
-            | b"FL"
-            | b"FD"
-            | b"IS"
-            | b"LO"
-            | b"LT"
-            | b"PN"
-            | b"SH"
-            | b"SL"
-            | b"SS"
-            | b"ST"
-            | b"TM"
-            | b"UI"
-            | b"UL"
-            | b"US"
-    ) || has_long_length(vr)
-}
-
-/// Whether two reserved bytes and four bytes of length follow.
-fn has_long_length(vr: [u8; 2]) -> bool {
-    matches!(
-        &vr,
-        b"OB"
-            | b"OD"
-            | b"OF"
-            | b"OL"
-            | b"OV"
-            | b"OW"
-            | b"SQ"
-            | b"SV"
-            | b"UC"
-            | b"UN"
-            | b"UR"
-            | b"UT"
-            | b"UV"
-    )
-}
-
-fn read_element(source: &mut Source, encoding: Encoding) -> Result<Element, DicomError> {
-    let at = source.at();
-    let mut bytes = [0; 8];
-    source.fill(&mut bytes)?;
-    let [g0, g1, e0, e1, v0, v1, l0, l1] = bytes;
-    let tag = (encoding.u16([g0, g1]), encoding.u16([e0, e1]));
-    // Items and delimiters have no value representation in any encoding.
-    if encoding.implicit || tag.0 == 0xFFFE {
-        return Ok(Element { tag, vr: *b"??", length: encoding.u32([v0, v1, l0, l1]) });
-    }
-    let vr = [v0, v1];
-    if !is_vr(vr) {
-        return Err(DicomError::Structure { at, what: "no value representation" });
-    }
-    let length = if has_long_length(vr) {
-        let mut long = [0; 4];
-        source.fill(&mut long)?;
-        encoding.u32(long)
-    } else {
-        u32::from(encoding.u16([l0, l1]))
-    };
-    Ok(Element { tag, vr, length })
 }
 
 /// What is open around the next element.

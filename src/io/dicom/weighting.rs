@@ -1,6 +1,6 @@
 //! The weighting of an MR image, from its physics, then from its name.
 
-use super::{header::MrTiming, tags, values::Values};
+use super::{MrTiming, tags, values::Values};
 use crate::study::{Family, Modality};
 
 /// What an MR image shows; [`Modality::Mr`] where the header does not tell.

@@ -1,0 +1,60 @@
+//! What a compressed image says of its own size, before a decoder believes it.
+
+/// Size and precision that a code stream declares.
+pub(super) struct Codestream {
+    pub(super) columns: u32,
+    pub(super) rows: u32,
+    pub(super) components: u32,
+    pub(super) precision: u8,
+}
+
+impl Codestream {
+    /// From the frame header, which stands behind segments with a length.
+    ///
+    /// # Source
+    /// ITU-T T.81 B.1.1.3, B.2.2.
+    pub(super) fn of_jpeg(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes.strip_prefix(&[0xFF, 0xD8])?;
+        loop {
+            let (&[mark, code], after) = rest.split_first_chunk::<2>()?;
+            if mark != 0xFF {
+                return None;
+            }
+            if code == 0xFF {
+                rest = &rest[1..];
+                continue;
+            }
+            let length = usize::from(u16::from_be_bytes(*after.first_chunk::<2>()?));
+            let is_frame = matches!(code, 0xC0..=0xCF) && !matches!(code, 0xC4 | 0xC8 | 0xCC);
+            if is_frame {
+                let &[_, _, precision, y0, y1, x0, x1, components] = after.first_chunk::<8>()?;
+                return Some(Self {
+                    columns: u32::from(u16::from_be_bytes([x0, x1])),
+                    rows: u32::from(u16::from_be_bytes([y0, y1])),
+                    components: u32::from(components),
+                    precision,
+                });
+            }
+            rest = after.get(length.max(2)..)?;
+        }
+    }
+
+    /// From the SIZ segment, the second of a code stream. A JP2 file around
+    /// the code stream is passed over.
+    ///
+    /// # Source
+    /// ITU-T T.800 A.5.1.
+    pub(super) fn of_jpeg_2000(bytes: &[u8]) -> Option<Self> {
+        const SOC_SIZ: &[u8] = &[0xFF, 0x4F, 0xFF, 0x51];
+        let start = bytes.get(..bytes.len().min(4096))?;
+        let at = start.windows(SOC_SIZ.len()).position(|window| window == SOC_SIZ)?;
+        let siz = bytes.get(at + 4..at + 43)?;
+        let u32_at = |n: usize| siz.get(n..)?.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
+        Some(Self {
+            columns: u32_at(4)?.checked_sub(u32_at(12)?)?,
+            rows: u32_at(8)?.checked_sub(u32_at(16)?)?,
+            components: u32::from(u16::from_be_bytes(*siz.get(36..)?.first_chunk::<2>()?)),
+            precision: (siz.get(38)? & 0x7F) + 1,
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! Why there is no volume.
+
+use crate::{geometry::Grid, io::dicom::DicomError};
+
+/// Why instances make no volume, or a volume cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeriesError {
+    /// One *SOP Instance UID*, two contents.
+    #[error("two files of the series have one SOP Instance UID and differ")]
+    Conflict,
+    /// One *Series Instance UID*, several patients.
+    #[error("the series holds {patients} Patient IDs")]
+    Patients {
+        /// Number of them.
+        patients: usize,
+    },
+    /// The planes are not parallel.
+    #[error("the series has {orientations} orientations")]
+    Orientations {
+        /// Number of them.
+        orientations: usize,
+    },
+    /// One slice has no distance to the next.
+    #[error("a 2-D image: one slice alone has no gap")]
+    OneSlice,
+    /// Many frames in one file.
+    #[error("a multi-frame image of {frames} frames: not supported yet")]
+    MultiFrame {
+        /// *Number of Frames*.
+        frames: u32,
+    },
+    /// Slices tiled in one image.
+    #[error("a mosaic of slices: not supported yet")]
+    Mosaic,
+    /// Every place is there several times.
+    #[error("{times} images at each of {places} places (time, echo or b-value): not supported yet")]
+    Repeated {
+        /// Images at each place.
+        times: usize,
+        /// Number of places.
+        places: usize,
+    },
+    /// Some places are there several times.
+    #[error("{images} images lie at {places} places, slice {slice} is there more than once")]
+    Duplicate {
+        /// Number of images.
+        images: usize,
+        /// Number of places.
+        places: usize,
+        /// The first slice that is repeated, from 0.
+        slice: usize,
+    },
+    /// A gap is a multiple of the others.
+    #[error(
+        "slices are missing: a gap of {gap_mm:.3} mm after slice {after} of {slices}, \
+         where the median is {median_mm:.3} mm"
+    )]
+    Missing {
+        /// The gap.
+        gap_mm: f64,
+        /// Median of all gaps.
+        median_mm: f64,
+        /// The slice before the gap, from 0.
+        after: usize,
+        /// Slices that are there.
+        slices: usize,
+    },
+    /// The gaps differ in another way.
+    #[error(
+        "irregular slices: a gap of {gap_mm:.3} mm after slice {after} of {slices}, \
+         where the median is {median_mm:.3} mm"
+    )]
+    Irregular {
+        /// The gap.
+        gap_mm: f64,
+        /// Median of all gaps.
+        median_mm: f64,
+        /// The slice before the gap, from 0.
+        after: usize,
+        /// Slices that are there.
+        slices: usize,
+    },
+    /// The positions do not lie on a line.
+    #[error("slice {slice} lies {off_mm:.3} mm beside the line from the first to the last")]
+    Crooked {
+        /// The slice, from 0.
+        slice: usize,
+        /// Its distance from its place.
+        off_mm: f64,
+    },
+    /// An image without position, orientation or spacing.
+    #[error("{images} images lack position, orientation or pixel spacing")]
+    NoPlace {
+        /// Number of them.
+        images: usize,
+    },
+    /// The modality is none that is known.
+    #[error("the modality is none that is known")]
+    Modality,
+    /// More voxels than a volume may have.
+    #[error("{shape:?} voxels are above the limit of {}", Grid::MAX_VOXELS)]
+    TooLarge {
+        /// Voxels along (i, j, k).
+        shape: [usize; 3],
+    },
+    /// The files are not as many as the grid has slices.
+    #[error("{files} files for a grid of {slices} slices")]
+    FileCount {
+        /// Number of files.
+        files: usize,
+        /// Slices of the grid.
+        slices: usize,
+    },
+    /// A file does not lie where the grid says: it changed since.
+    #[error("slice {slice} is not where the grid has it: {off_mm:.3} mm off, or another size")]
+    Moved {
+        /// The slice, from 0.
+        slice: usize,
+        /// Largest distance of its corners from their places.
+        off_mm: f64,
+    },
+    /// A slice cannot be read.
+    #[error("slice {slice} cannot be read")]
+    Slice {
+        /// The slice, from 0.
+        slice: usize,
+        /// Why.
+        source: DicomError,
+    },
+    /// The memory for the voxels is not there.
+    #[error("no memory for {voxels} voxels")]
+    Memory {
+        /// Voxels asked for.
+        voxels: usize,
+    },
+}
