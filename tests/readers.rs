@@ -1,5 +1,6 @@
 //! Readers of scans: real ones where they are present, made ones, hostile ones.
 
+#[cfg(test)]
 mod readers {
     mod compressed;
     mod files;

@@ -164,7 +164,7 @@ pub fn open_volume(path: &Path) -> Result<(Array3<f32>, NiftiHead), NiftiError> 
     skip(&mut reader, head.data_offset - HEADER_LEN as u64, &head)?;
     let data = voxels::read(&mut reader, &head)?;
     // One byte more makes the decoder check its checksum at the end of a stream.
-    reader.read(&mut [0])?;
+    io::copy(&mut reader.take(1), &mut io::sink())?;
     let [ni, nj, nk] = head.grid.shape;
     let volume = Array3::from_shape_vec((nk, nj, ni), data)
         .map_err(|_| NiftiError::TooLarge { shape: head.grid.shape })?;

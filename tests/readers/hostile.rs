@@ -245,7 +245,7 @@ fn any_byte_may_be_wrong() {
     let other = made.write(1, Change::default());
     let file = made.folder.path().join("wrong.dcm");
     for at in 128..whole.len() {
-        for flip in [0xFF, 0x01, 0x80] {
+        for flip in [0xFF, 0x01] {
             let mut damaged = whole.clone();
             damaged[at] ^= flip;
             fs::write(&file, &damaged).unwrap();

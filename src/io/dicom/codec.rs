@@ -66,6 +66,8 @@ pub(super) fn decode(
         bytes.append(&mut source.take(length)?);
         Ok(())
     })?;
+    let at = walked.source.at();
+    let unreadable = |what| Err(DicomError::Structure { at, what });
     let count = plane.rows * plane.columns;
     let mut bits = layout.bits_allocated;
     let stream = match codec {
@@ -88,10 +90,12 @@ pub(super) fn decode(
             bits = if stream.precision <= 8 { 8 } else { 16 };
         }
     } else if [JPEG, JPEG_2000].contains(&codec) {
-        return Err(DicomError::Structure {
-            at: walked.source.at(),
-            what: "a compressed image without size",
-        });
+        return unreadable("a compressed image without size");
+    }
+    // The codec reserves as many segments as the first four bytes say.
+    let segments = bytes.first_chunk::<4>().map_or(0, |n| u32::from_le_bytes(*n));
+    if codec == RLE && segments != u32::from(bits / 8) {
+        return unreadable("a number of run-length segments that its bits do not make");
     }
     let expected = count * usize::from(bits / 8);
     let decoded = if walked.transfer_syntax == tags::DEFLATED_FRAME {
@@ -116,6 +120,7 @@ pub(super) fn decode(
 
 const JPEG: &str = "JPEG";
 const JPEG_2000: &str = "JPEG 2000";
+const RLE: &str = "RLE";
 
 /// The compression of a transfer syntax.
 ///
@@ -127,7 +132,7 @@ pub(super) fn name(transfer_syntax: &str) -> Option<&'static str> {
         "4.80" | "4.81" => "JPEG-LS",
         "4.90" | "4.91" | "4.92" | "4.93" | "4.201" | "4.202" | "4.203" => JPEG_2000,
         "4.110" | "4.111" | "4.112" => "JPEG XL",
-        "5" => "RLE",
+        "5" => RLE,
         "8.1" => "deflate",
         "1.98" => "uncompressed",
         _ => return None,
