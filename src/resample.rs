@@ -83,11 +83,13 @@ fn mix(a: f32, b: impl FnOnce() -> f32, fraction: f32) -> f32 {
 
 /// The two samples around a position on an axis of `n`, and the second's weight.
 fn neighbours(at: f64, n: usize) -> Option<(usize, usize, f32)> {
-    // Rounding noise of the affines must not turn an index into a mixture.
+    // Rounding noise of the affines must neither turn an index into a mixture
+    // nor decide what lies on the edge.
+    const NOISE: f64 = 1e-6;
     let nearest = at.round();
-    let at = if (at - nearest).abs() < 1e-6 { nearest } else { at };
+    let at = if (at - nearest).abs() < NOISE { nearest } else { at };
     let last = n.checked_sub(1)? as f64;
-    if !(at >= -0.5 && at <= last + 0.5) {
+    if !(at >= -0.5 - NOISE && at <= last + 0.5 + NOISE) {
         return None;
     }
     let at = at.clamp(0.0, last);

@@ -173,3 +173,96 @@ impl Prepared {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::{
+        geometry::{Grid, affine_from_rows},
+        io::nifti,
+    };
+
+    /// A volume whose stored value is x + 100 y + 1000 z in mm, on a 2 mm grid.
+    fn ramp(folder: &Path) -> Volumes {
+        let grid = Grid {
+            shape: [8, 6, 5],
+            ras_from_voxel: affine_from_rows(&[
+                [2.0, 0.0, 0.0, -4.0],
+                [0.0, 2.0, 0.0, 10.0],
+                [0.0, 0.0, 2.0, 1.0],
+                [0.0, 0.0, 0.0, 1.0],
+            ]),
+        };
+        let voxels = Array3::from_shape_fn((5, 6, 8), |(k, j, i)| {
+            let p = grid.world_mm(DVec3::new(i as f64, j as f64, k as f64));
+            (p.x + 100.0 * p.y + 1000.0 * p.z) as i16
+        });
+        let mut out = std::fs::File::create(folder.join("ramp.nii")).unwrap();
+        nifti::write_i16(&mut out, voxels.view(), &grid, 0.5, 0.0, "ramp").unwrap();
+        let word = |text: &str| text.to_owned();
+        let row = VolumeRow {
+            source: word("test"),
+            subject: word("sub"),
+            session: word("ses"),
+            study: word("std"),
+            series: word("ser"),
+            modality: word("T1"),
+            frame_of_reference: None,
+            file: word("ramp.nii"),
+            shape: [8, 6, 5],
+            spacing_mm: [2.0; 3],
+            affine: [0.0; 16],
+            centre_mm: [3.0, 15.0, 5.0],
+            foreground_above: 1500.0,
+            background: -7.0,
+            intensity_centre: 0.0,
+            intensity_scale: 1.0,
+        };
+        Volumes::open(folder, vec![row]).unwrap()
+    }
+
+    #[test]
+    fn a_view_shows_its_place_in_mm_whatever_its_pixels() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = ramp(folder.path());
+        let volume = volumes.get("ser").unwrap();
+        let settings = Settings { size: 3, pixel_mm: 1.5 };
+        let plane = Plane::axial(DVec3::new(2.0, 14.0, 4.0), &settings);
+        let mut pixels = vec![0.0; 9];
+        volume.sample(&plane, &mut pixels);
+        for (n, pixel) in pixels.iter().enumerate() {
+            let x = 2.0 + 1.5 * (n % 3) as f64 - 1.5;
+            let y = 14.0 + 1.5 * (n / 3) as f64 - 1.5;
+            let expected = 0.5 * (x + 100.0 * y + 1000.0 * 4.0);
+            assert!((f64::from(*pixel) - expected).abs() < 0.01, "{pixel} {expected}");
+        }
+    }
+
+    #[test]
+    fn outside_is_background() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = ramp(folder.path());
+        let far = Plane::axial(DVec3::splat(500.0), &Settings { size: 2, pixel_mm: 1.0 });
+        let mut pixels = vec![0.0; 4];
+        volumes.get("ser").unwrap().sample(&far, &mut pixels);
+        assert_eq!(pixels, [-7.0; 4]);
+    }
+
+    #[test]
+    fn slices_are_found_by_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = ramp(folder.path());
+        let volume = volumes.get("ser").unwrap();
+        assert_eq!(volume.slice_centre_mm(2), DVec3::new(3.0, 15.0, 5.0));
+        assert_eq!(volume.slice_at_mm(5.4), Some(2));
+        assert_eq!(volume.slice_at_mm(0.1), Some(0));
+        assert_eq!(volume.slice_at_mm(-0.1), None);
+        assert_eq!(volume.slice_at_mm(10.1), None);
+        // From z = 1 mm on the body fills more of each slice than of the last.
+        let shares = volume.body_shares(&Settings { size: 10, pixel_mm: 2.0 });
+        assert!(shares.windows(2).all(|pair| pair[0] <= pair[1]), "{shares:?}");
+        assert!(volumes.get("other").is_err());
+    }
+}
