@@ -102,11 +102,13 @@ def write(out, modalities=("T1", "T2", "CT"), subjects=5, seed=1):
         }
     ).write_parquet(out / "metrics.parquet")
     pairs = [f"{a}→{b}" for a in modalities for b in modalities if a < b] + ["cross-slice"]
+    unmeasured = {"low": None, "high": None, "reference": None}
     pl.DataFrame(
         [
             {"metric": metric, "source": "invented", "pair": pair, "encoder": encoder}
-            | {"value": value, "low": value - 0.07, "high": value + 0.07, "count": 24}
-            for metric in ("recall@1", "recall@5")
+            | {"value": value, **unmeasured, "count": 24, "subjects": 1, "remark": "invented"}
+            | ({"low": value - 0.07, "high": value + 0.07, "reference": 0.1} if interval else {})
+            for metric, interval in (("retrieval_top1", True), ("rank_me", False))
             for pair in pairs
             for encoder, value in (("trained", rng.uniform(0.5, 0.9)), ("untrained", 0.2))
         ]

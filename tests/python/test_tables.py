@@ -87,7 +87,7 @@ class Embeddings(unittest.TestCase):
         self.assertEqual(volumes["slice_index"].null_count(), len(volumes))
         self.assertEqual(set(slices["series"]), set(volumes["series"]))
         self.assertFalse(slices.select("series", "slice_index").is_duplicated().any())
-        self.assertTrue(self.rows["foreground"].is_between(0, 1).all())
+        self.assertTrue(self.rows["foreground"].is_between(0, 1 + 1e-6).all())
         self.assertTrue(np.isfinite(self.rows["embedding"].to_numpy()).all())
 
     def test_no_subject_is_on_both_sides_of_the_split(self):
