@@ -40,11 +40,18 @@ pub enum PhantomError {
 }
 
 #[doc(hidden)]
-pub fn dump_for_look(settings: &Settings, subject: &str, session: usize, modality: Modality) -> crate::volume::Volume {
+pub fn dump_for_look(
+    settings: &Settings,
+    subject: &str,
+    session: usize,
+    modality: Modality,
+) -> crate::volume::Volume {
     let anatomy = Anatomy::of_subject(settings.seed, subject);
     let s = format!("{session}");
     let name = scan::ScanName { seed: settings.seed, subject, session: &s, modality };
-    let scene = Scene { anatomy: &anatomy, session, ras_from_head: crate::geometry::Affine::IDENTITY };
+    let scene =
+        Scene { anatomy: &anatomy, session, ras_from_head: crate::geometry::Affine::IDENTITY };
     let grid = scan::grid_of(&name, settings, false);
-    scan::scan(&scene, &Contrast::of(modality).unwrap_or_else(|| unreachable!()), grid, &name).volume
+    scan::scan(&scene, &Contrast::of(modality).unwrap_or_else(|| unreachable!()), grid, &name)
+        .volume
 }

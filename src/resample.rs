@@ -25,7 +25,11 @@ pub fn resample(source: ArrayView3<f32>, from: &Grid, onto: &Grid, outside: f32)
     let subsamples = [steps.x_axis, steps.y_axis, steps.z_axis].map(|step| {
         // How many source voxels one output step spans, along its main axis.
         let span = step.abs().max_element();
-        if span.is_finite() { ((span - 1e-3).ceil().max(1.0) as usize).min(MAX_SUBSAMPLES) } else { 1 }
+        if span.is_finite() {
+            ((span - 1e-3).ceil().max(1.0) as usize).min(MAX_SUBSAMPLES)
+        } else {
+            1
+        }
     });
     let offsets = offsets(subsamples);
     let weight = 1.0 / offsets.len() as f64;
@@ -154,7 +158,10 @@ mod tests {
     fn coarsening_averages_and_the_outside_is_stated() {
         let from = grid([8, 8, 8], 1.0, 0.0);
         let checkers =
-            Array3::from_shape_fn((8, 8, 8), |(k, j, i)| if (i + j + k) % 2 == 0 { 1.0 } else { 0.0 });
+            Array3::from_shape_fn(
+                (8, 8, 8),
+                |(k, j, i)| if (i + j + k) % 2 == 0 { 1.0 } else { 0.0 },
+            );
         let onto = grid([2, 2, 2], 4.0, 1.5);
         let out = resample(checkers.view(), &from, &onto, 0.0);
         assert!(out.iter().all(|v| (v - 0.5).abs() < 1e-6), "{out}");

@@ -2,15 +2,13 @@
 
 pub mod augment;
 
-use std::{
-    collections::HashMap,
-    path::Path,
-};
+use std::{collections::HashMap, path::Path};
 
 use glam::{DAffine3, DVec3};
 use serde::Serialize;
 
 use crate::{
+    geometry::Grid,
     io::nifti::{Mapped, NiftiError},
     prepare::VolumeRow,
     resample::linear,
@@ -71,6 +69,8 @@ pub struct Volumes {
 pub struct Prepared {
     /// Its row in `volumes.parquet`.
     pub row: VolumeRow,
+    /// From the row: the file's affine is rounded to f32.
+    grid: Grid,
     mapped: Mapped,
 }
 
@@ -85,6 +85,12 @@ pub enum ViewError {
         series: String,
         /// Why.
         source: NiftiError,
+    },
+    /// A prepared volume has another size than its row says.
+    #[error("the prepared volume {series} was changed; prepare again")]
+    Changed {
+        /// Pseudonym of the series.
+        series: String,
     },
     /// A pair names a series that was not prepared.
     #[error("the series {series} was not prepared; make the pairs again")]
@@ -105,7 +111,10 @@ impl Volumes {
             .map(|row| {
                 let mapped = Mapped::open(&results.join(&row.file))
                     .map_err(|source| ViewError::Open { series: row.series.clone(), source })?;
-                Ok((row.series.clone(), Prepared { row, mapped }))
+                if mapped.grid().shape != row.grid().shape {
+                    return Err(ViewError::Changed { series: row.series });
+                }
+                Ok((row.series.clone(), Prepared { grid: row.grid(), row, mapped }))
             })
             .collect::<Result<_, ViewError>>()?;
         Ok(Self { by_series })
@@ -134,8 +143,7 @@ impl Prepared {
         let voxels = self.mapped.voxels();
         let slope = self.mapped.slope();
         let outside = self.row.background / slope;
-        let voxel_from_pixel =
-            self.mapped.grid().ras_from_voxel.inverse() * plane.ras_from_pixel;
+        let voxel_from_pixel = self.grid.ras_from_voxel.inverse() * plane.ras_from_pixel;
         for (n, pixel) in pixels.iter_mut().enumerate() {
             let (row, column) = (n / plane.size, n % plane.size);
             let at = voxel_from_pixel.transform_point3(DVec3::new(column as f64, row as f64, 0.0));
@@ -147,13 +155,13 @@ impl Prepared {
     /// the slice's plane.
     pub fn slice_centre_mm(&self, k: usize) -> DVec3 {
         let centre = DVec3::from_array(self.row.centre_mm);
-        let z = self.mapped.grid().world_mm(DVec3::new(0.0, 0.0, k as f64)).z;
+        let z = self.grid.world_mm(DVec3::new(0.0, 0.0, k as f64)).z;
         DVec3::new(centre.x, centre.y, z)
     }
 
     /// The slice nearest to a z in mm, where there is one within half a spacing.
     pub fn slice_at_mm(&self, z_mm: f64) -> Option<usize> {
-        let grid = self.mapped.grid();
+        let grid = &self.grid;
         let k = (z_mm - grid.ras_from_voxel.translation.z) / grid.spacing_mm()[2];
         let inside = k > -0.5 && k < grid.shape[2] as f64 - 0.5;
         inside.then(|| k.round().max(0.0) as usize)
@@ -161,7 +169,7 @@ impl Prepared {
 
     /// Of every slice, the share of a view's area that the body fills.
     pub fn body_shares(&self, settings: &Settings) -> Vec<f64> {
-        let grid = self.mapped.grid();
+        let grid = &self.grid;
         let [sx, sy, _] = grid.spacing_mm();
         let threshold = (self.row.foreground_above / self.mapped.slope()).round() as i16;
         (0..grid.shape[2])
@@ -180,7 +188,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        geometry::{Grid, affine_from_rows},
+        geometry::{affine_from_rows, affine_to_flat},
         io::nifti,
     };
 
@@ -213,7 +221,7 @@ mod tests {
             file: word("ramp.nii"),
             shape: [8, 6, 5],
             spacing_mm: [2.0; 3],
-            affine: [0.0; 16],
+            affine: affine_to_flat(&grid.ras_from_voxel),
             centre_mm: [3.0, 15.0, 5.0],
             foreground_above: 1500.0,
             background: -7.0,

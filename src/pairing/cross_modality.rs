@@ -34,7 +34,10 @@ pub(super) fn pairs(volumes: &[&Eligible], split: &Split, all: &mut Vec<PairRow>
 }
 
 /// The two by modality, so that a pair of modalities has one direction.
-fn in_order<'a, 'b>(a: &'a Eligible<'b>, b: &'a Eligible<'b>) -> (&'a Eligible<'b>, &'a Eligible<'b>) {
+fn in_order<'a, 'b>(
+    a: &'a Eligible<'b>,
+    b: &'a Eligible<'b>,
+) -> (&'a Eligible<'b>, &'a Eligible<'b>) {
     let key = |e: &Eligible| (e.volume.row.modality.clone(), e.volume.row.series.clone());
     if key(a) <= key(b) { (a, b) } else { (b, a) }
 }

@@ -155,13 +155,7 @@ impl Anatomy {
         body_mm
     }
 
-    fn paint_brain(
-        &self,
-        mixture: &mut Mixture,
-        point_mm: DVec3,
-        cranium_mm: f64,
-        session: usize,
-    ) {
+    fn paint_brain(&self, mixture: &mut Mixture, point_mm: DVec3, cranium_mm: f64, session: usize) {
         let within = inside(cranium_mm);
         let brain_mm = self.cortex.brain_mm(point_mm, cranium_mm, self.cranium.half_axes_mm.z);
         let mut brain = [0.0; Tissue::COUNT];

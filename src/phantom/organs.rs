@@ -121,8 +121,8 @@ impl Anatomy {
 }
 
 fn draw_cortex(rng: &mut impl Rng, wear: f64) -> Cortex {
-    let turn = DMat3::from_rotation_z(between(rng, 0.0, std::f64::consts::TAU))
-        * small_turn(rng, 60.0);
+    let turn =
+        DMat3::from_rotation_z(between(rng, 0.0, std::f64::consts::TAU)) * small_turn(rng, 60.0);
     let mut period = || between(rng, 38.0, 58.0);
     let period_mm = DVec3::new(period(), period(), period());
     let phase = around_zero(rng, DVec3::splat(std::f64::consts::PI));

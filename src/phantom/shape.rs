@@ -104,11 +104,8 @@ mod tests {
 
     #[test]
     fn folds_are_sheets_of_even_thickness() {
-        let folds = Folds {
-            turn: DMat3::IDENTITY,
-            period_mm: DVec3::splat(40.0),
-            phase: DVec3::ZERO,
-        };
+        let folds =
+            Folds { turn: DMat3::IDENTITY, period_mm: DVec3::splat(40.0), phase: DVec3::ZERO };
         // The origin lies on a sheet whose normal is (1, 1, 1).
         let step = DVec3::ONE.normalize();
         assert_eq!(folds.distance_mm(DVec3::ZERO), 0.0);

@@ -15,8 +15,7 @@ use crate::workplace::{Pipeline, SMALL, Workplace, phantom};
 fn what_is_bad_is_told_and_what_is_good_is_used() {
     let sources = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
     let place = Workplace::new(&Pipeline { sources, rest: SMALL });
-    let cohort =
-        phantom(place.folder.path(), &["--subjects", "4", "--sessions", "1", "--corrupt"]);
+    let cohort = phantom(place.folder.path(), &["--subjects", "4", "--sessions", "1", "--corrupt"]);
     let truth = Truth::open(&cohort).unwrap();
     let output = place.run(&["run"], 2);
 
@@ -41,7 +40,8 @@ fn what_is_bad_is_told_and_what_is_good_is_used() {
         };
         for path in &fault.paths {
             let path = cohort.canonicalize().unwrap().join(path).to_string_lossy().into_owned();
-            let reason = reasons.iter().find(|(real, _)| path.ends_with(real.trim_start_matches('.')));
+            let reason =
+                reasons.iter().find(|(real, _)| path.ends_with(real.trim_start_matches('.')));
             let (_, reason) = reason.unwrap_or_else(|| panic!("{:?} was used", fault.kind));
             assert!(reason.contains(word), "{:?}: {reason}", fault.kind);
             expected.insert(path);

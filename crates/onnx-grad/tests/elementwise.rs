@@ -54,10 +54,7 @@ fn unary() {
 
 #[test]
 fn gelu_far_from_the_origin() {
-    let x = [Array::new(
-        &[8],
-        &[-30.0, -9.0, -5.5, -3.0, 3.0, 5.5, 9.0, 30.0],
-    )];
+    let x = [Array::new(&[8], &[-30.0, -9.0, -5.5, -3.0, 3.0, 5.5, 9.0, 30.0])];
     check(&x, |g, x| g.gelu(x[0]), |x| x[0].gelu());
 }
 

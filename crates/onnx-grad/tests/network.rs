@@ -47,12 +47,7 @@ fn transformer_under_info_nce() {
             let (start, len) = (layout.offset(i).unwrap(), p.shape.iter().product::<usize>());
             Array::new(&p.shape, &inputs[0].data[start..start + len])
         };
-        let p: Vec<Array> = layout
-            .parameters()
-            .iter()
-            .enumerate()
-            .map(parameter)
-            .collect();
+        let p: Vec<Array> = layout.parameters().iter().enumerate().map(parameter).collect();
         let a = transformer::embed_reference(&inputs[1], &p);
         let b = transformer::embed_reference(&b, &p);
         transformer::info_nce_reference(&a, &b, f64::from(temperature))
