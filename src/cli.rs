@@ -6,7 +6,7 @@ mod evaluate;
 mod index;
 mod job;
 mod pairs;
-mod phantom;
+//PH mod phantom;
 mod prepare;
 mod run;
 mod train;
@@ -61,9 +61,9 @@ enum Command {
     /// Say whether this machine has what mivox needs
     #[command(after_help = "Example:\n  mivox doctor")]
     Doctor,
-    /// Write a cohort of synthetic scans whose truth is known
-    #[command(after_help = "Example:\n  mivox phantom data/phantom --subjects 24 --seed 7")]
-    Phantom(phantom::PhantomArgs),
+    //PH /// Write a cohort of synthetic scans whose truth is known
+    //PH #[command(after_help = "Example:\n  mivox phantom data/phantom --subjects 24 --seed 7")]
+    //PH Phantom(phantom::PhantomArgs),
 }
 
 #[derive(Args)]
@@ -137,7 +137,7 @@ impl Cli {
             Command::Embed(args) => job::with(&args, embed::run),
             Command::Evaluate(args) => job::with(&args, evaluate::run),
             Command::Doctor => doctor::run(),
-            Command::Phantom(args) => phantom::run(&args),
+            //PH Command::Phantom(args) => phantom::run(&args),
         }
     }
 }

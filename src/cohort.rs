@@ -36,7 +36,8 @@ pub struct Source {
     pub name: String,
     /// The folder.
     pub path: PathBuf,
-    /// What NIfTI names mean; `None` for BIDS.
+    /// What NIfTI names mean, `None` for BIDS; and whose a DICOM file is that
+    /// has no Patient ID.
     pub pattern: Option<Pattern>,
     /// The modality of NIfTI files whose names do not say it.
     pub modality: Option<Modality>,
@@ -201,12 +202,17 @@ enum Content {
 }
 
 fn look_at(source: &Source, path: &Path) -> Result<Content, InputError> {
+    let relative = path.strip_prefix(&source.path).unwrap_or(path);
+    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+    let relative = parts.join("/");
     match sniff(path) {
-        Ok(Format::Dicom) => Ok(Content::Dicom(Box::new(dicom::open_header(path)?))),
+        Ok(Format::Dicom) => {
+            let mut instance = dicom::open_header(path)?;
+            instance.complete(source.pattern.as_ref().and_then(|p| p.subject(&relative)))?;
+            Ok(Content::Dicom(Box::new(instance)))
+        }
         Ok(Format::Nifti) => {
-            let relative = path.strip_prefix(&source.path).unwrap_or(path);
-            let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-            match read_name(&parts.join("/"), source.pattern.as_ref(), source.modality)? {
+            match read_name(&relative, source.pattern.as_ref(), source.modality)? {
                 Some(named) => Ok(Content::Nifti(nifti::open_grid(path)?.grid, named)),
                 None => Ok(Content::Companion),
             }

@@ -86,6 +86,11 @@ impl Pattern {
         Ok(Self { regex: Regex::new(&regex).map_err(|_| wrong())? })
     }
 
+    /// The subject that a path names, whatever else it says.
+    pub fn subject(&self, path: &str) -> Option<String> {
+        Some(self.regex.captures(path)?.name("subject")?.as_str().to_owned())
+    }
+
     fn read(&self, path: &str, modality: Option<Modality>) -> Option<Result<Named, NameError>> {
         let captures = self.regex.captures(path)?;
         let part = |name| captures.name(name).map(|m| m.as_str().to_owned());

@@ -17,12 +17,12 @@ mod tags;
 mod values;
 mod walk;
 mod weighting;
-// mod write;
+mod write;
 
 pub use header::{Instance, MrTiming, PixelLayout, Plane, open_header};
 pub use kind::Kind;
 pub use pixels::Slice;
-// pub use write::{NewSlice, WriteError, uid_of, write_slice};
+pub use write::{NewSlice, WriteError, uid_of, write_slice};
 
 pub(super) use pixels::open_slice;
 

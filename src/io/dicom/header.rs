@@ -27,13 +27,13 @@ use crate::study::{Modality, known_body_part};
 pub struct Instance {
     /// Where it lies.
     pub file: PathBuf,
-    /// *Patient ID*.
+    /// *Patient ID*; empty where the file has none.
     pub patient_id: String,
-    /// *Study Instance UID*.
+    /// *Study Instance UID*; empty where the file has none.
     pub study_uid: String,
-    /// *Series Instance UID*.
+    /// *Series Instance UID*; empty where the file has none.
     pub series_uid: String,
-    /// *SOP Instance UID*.
+    /// *SOP Instance UID*; empty where the file has none.
     pub sop_uid: String,
     /// *Frame of Reference UID*, where there is one.
     pub frame_of_reference: Option<String>,
@@ -181,6 +181,30 @@ fn check_length(
 }
 
 impl Instance {
+    /// Fills in the identifiers that anonymisers empty: the subject by the name
+    /// given, study and series by the folder the file lies in, the instance by
+    /// the file. What the file says itself stays.
+    ///
+    /// # Errors
+    /// [`DicomError::Missing`] where nothing says whose scan it is: without a
+    /// subject, splits could leak.
+    pub fn complete(&mut self, subject: Option<String>) -> Result<(), DicomError> {
+        if self.patient_id.is_empty() {
+            let attribute = tags::name(tags::PATIENT_ID);
+            self.patient_id = subject.ok_or(DicomError::Missing { attribute })?;
+        }
+        let folder = self.file.parent().unwrap_or(Path::new("")).to_string_lossy();
+        for uid in [&mut self.study_uid, &mut self.series_uid] {
+            if uid.is_empty() {
+                *uid = folder.clone().into_owned();
+            }
+        }
+        if self.sop_uid.is_empty() {
+            self.sop_uid = self.file.to_string_lossy().into_owned();
+        }
+        Ok(())
+    }
+
     pub(super) fn from_walk(path: &Path, walked: &Walked) -> Result<Self, DicomError> {
         let values = &walked.values;
         let sop_class = values.text(tags::SOP_CLASS).unwrap_or_default().into_owned();
@@ -196,12 +220,14 @@ impl Instance {
             _ => None,
         };
         let image = kind == Kind::Image;
+        // Anonymisers empty these; `complete` fills them in.
+        let identifier = |tag| values.text(tag).unwrap_or_default().into_owned();
         Ok(Self {
             file: path.to_owned(),
-            patient_id: values.required_text(tags::PATIENT_ID)?,
-            study_uid: values.required_text(tags::STUDY_INSTANCE)?,
-            series_uid: values.required_text(tags::SERIES_INSTANCE)?,
-            sop_uid: values.required_text(tags::SOP_INSTANCE)?,
+            patient_id: identifier(tags::PATIENT_ID),
+            study_uid: identifier(tags::STUDY_INSTANCE),
+            series_uid: identifier(tags::SERIES_INSTANCE),
+            sop_uid: identifier(tags::SOP_INSTANCE),
             frame_of_reference: values.text(tags::FRAME_OF_REFERENCE).map(|uid| uid.into_owned()),
             sop_class,
             transfer_syntax: walked.transfer_syntax.clone(),

@@ -44,12 +44,6 @@ impl Values {
         (!text.is_empty()).then_some(text)
     }
 
-    /// As [`Values::text`], where the standard demands a value.
-    pub(super) fn required_text(&self, tag: Tag) -> Result<String, DicomError> {
-        let attribute = tags::name(tag);
-        self.text(tag).map(Cow::into_owned).ok_or(DicomError::Missing { attribute })
-    }
-
     /// The components of a text, upper case.
     pub(super) fn words(&self, tag: Tag) -> Vec<String> {
         let text = self.text(tag).unwrap_or_default();

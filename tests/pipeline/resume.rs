@@ -1,0 +1,76 @@
+//! Stopped and resumed, a run gives the bits that it gives in one go.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::workplace::{Pipeline, SMALL, Workplace, phantom};
+
+fn workplace(steps: usize) -> Workplace {
+    let rest = SMALL
+        .replace("steps = 6", &format!("steps = {steps}"))
+        .replace("checkpoint_every = 2", "checkpoint_every = 5");
+    let sources = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
+    let place = Workplace::new(&Pipeline { sources, rest: &rest });
+    phantom(place.folder.path(), &["--subjects", "4", "--sessions", "1", "--seed", "5"]);
+    for stage in ["index", "prepare", "pairs"] {
+        place.run(&[stage], 0);
+    }
+    place
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_stopped_killed_or_not() {
+    let place = workplace(60);
+    let encoder = place.results().join("encoder.onnx");
+    place.run(&["train"], 0);
+    let in_one_go = fs::read(&encoder).unwrap();
+
+    // Asked to stop: 75, the state saved.
+    fs::remove_file(&encoder).unwrap();
+    let mut running = place.command(&["train"]).stderr(Stdio::null()).spawn().unwrap();
+    let checkpoint = place.results().join("train/checkpoint.safetensors");
+    let started = Instant::now();
+    while !checkpoint.exists() && started.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let interrupt = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+    assert!(interrupt.unwrap().success());
+    assert_eq!(running.wait().unwrap().code(), Some(75));
+    assert!(!encoder.exists());
+
+    // Killed: the last checkpoint is whole.
+    let mut running = place.command(&["train", "--resume"]).stderr(Stdio::null()).spawn().unwrap();
+    let before = fs::read(&checkpoint).unwrap();
+    let started = Instant::now();
+    while fs::read(&checkpoint).is_ok_and(|now| now == before)
+        && running.try_wait().unwrap().is_none()
+        && started.elapsed() < Duration::from_secs(120)
+    {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+
+    place.run(&["train", "--resume"], 0);
+    assert!(fs::read(&encoder).unwrap() == in_one_go, "the resumed encoder has other bits");
+    assert!(!checkpoint.exists(), "the checkpoint outlived its run");
+}
+
+#[test]
+fn one_run_at_a_time() {
+    let place = workplace(2000);
+    let mut running = place.command(&["train"]).stderr(Stdio::null()).spawn().unwrap();
+    let checkpoint = place.results().join("train/checkpoint.safetensors");
+    let started = Instant::now();
+    while !checkpoint.exists() && started.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let refused = place.run(&["pairs"], 1);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another mivox"));
+    running.kill().unwrap();
+    running.wait().unwrap();
+    place.run(&["pairs"], 0);
+}

@@ -1,0 +1,308 @@
+//! DICOM files that are odd, damaged or made to do harm.
+
+use std::{fs, io::Write, path::PathBuf, time::Instant};
+
+use flate2::{Compression, write::DeflateEncoder};
+use mivox::io::{
+    Format,
+    dicom::{DicomError, Kind, open_header},
+    series::{SeriesError, read_series},
+    sniff,
+};
+
+use super::{
+    files::assemble_files,
+    made::{Made, axial},
+    raw::{Coding, Raw},
+};
+
+const IMPLICIT: &str = "1.2.840.10008.1.2";
+const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
+const BIG: &str = "1.2.840.10008.1.2.2";
+const RLE: &str = "1.2.840.10008.1.2.5";
+const JPEG_LOSSLESS: &str = "1.2.840.10008.1.2.4.70";
+const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
+const JPEG_2000: &str = "1.2.840.10008.1.2.4.90";
+
+/// The values of two slices made by `slice` from their positions.
+fn read_two(slice: impl Fn(&str) -> Vec<u8>) -> Result<Vec<f32>, SeriesError> {
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<PathBuf> = ["0\\0\\0", "0\\0\\10"]
+        .iter()
+        .map(|position| {
+            let file = folder.path().join(format!("{}.dcm", position.len()));
+            fs::write(&file, slice(position)).unwrap();
+            assert_eq!(sniff(&file).unwrap(), Format::Dicom);
+            file
+        })
+        .collect();
+    let series = assemble_files(&files).series.remove(0);
+    read_series(&series.files, &series.grid).map(|voxels| voxels.into_raw_vec_and_offset().0)
+}
+
+fn expected() -> Vec<f32> {
+    (0..24).map(|n| ((n % 12) * 100) as f32).collect()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn every_encoding_gives_the_same_values() {
+    for (coding, syntax) in
+        [(Coding::Implicit, IMPLICIT), (Coding::Explicit, EXPLICIT), (Coding::Big, BIG)]
+    {
+        let whole = |p: &str| Raw::with_meta(coding, syntax).ct(p, 16, 1).pixels().bytes;
+        assert_eq!(read_two(whole).unwrap(), expected());
+        let bare = |p: &str| Raw::bare(coding).ct(p, 16, 1).pixels().bytes;
+        assert_eq!(read_two(bare).unwrap(), expected());
+    }
+    // The meta information says explicit, the data set is implicit.
+    let mixed = |p: &str| Raw::with_meta(Coding::Implicit, EXPLICIT).ct(p, 16, 1).pixels().bytes;
+    assert_eq!(read_two(mixed).unwrap(), expected());
+    let deflated = |p: &str| {
+        let mut file = Raw::with_meta(Coding::Explicit, DEFLATED).bytes;
+        file.extend(deflate(&Raw::bare(Coding::Explicit).ct(p, 16, 1).pixels().bytes));
+        file
+    };
+    assert_eq!(read_two(deflated).unwrap(), expected());
+}
+
+/// Run-length code of the pixels: two segments, high bytes first.
+fn run_lengths() -> Vec<u8> {
+    let words: Vec<u16> = (0..12).map(|n| n * 100).collect();
+    let mut out = vec![0; 64];
+    let mut segment = |index: usize, bytes: Vec<u8>| {
+        let at = out.len() as u32;
+        out[4 + 4 * index..8 + 4 * index].copy_from_slice(&at.to_le_bytes());
+        out.push(11);
+        out.extend(bytes);
+        if out.len() % 2 == 1 {
+            out.push(0x80);
+        }
+    };
+    segment(0, words.iter().map(|w| (w >> 8) as u8).collect());
+    segment(1, words.iter().map(|w| *w as u8).collect());
+    out[0] = 2;
+    out
+}
+
+#[test]
+fn run_lengths_and_their_damage() {
+    let code = run_lengths();
+    let file = |code: &[u8]| {
+        let code = code.to_vec();
+        move |p: &str| Raw::with_meta(Coding::Explicit, RLE).ct(p, 16, 1).fragments(&[&code]).bytes
+    };
+    assert_eq!(read_two(file(&code)).unwrap(), expected());
+    for len in 0..code.len() - 1 {
+        let read = read_two(file(&code[..len]));
+        assert!(matches!(read, Err(SeriesError::Slice { .. })), "{len}");
+    }
+    for at in 0..code.len() {
+        let mut damaged = code.clone();
+        damaged[at] ^= 0xFF;
+        // Any outcome but a panic.
+        let _ = read_two(file(&damaged));
+    }
+    let mut many = code.clone();
+    many[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(read_two(file(&many)).is_err());
+}
+
+#[test]
+fn codecs_refuse_what_is_not_theirs() {
+    for (syntax, code) in [
+        (JPEG_LOSSLESS, &b"\xFF\xD8\xFF\xC3\x00\x0B\x08\xFF\xFF\xFF\xFF\x01\x01\x11\x00"[..]),
+        (JPEG_LOSSLESS, b"\xFF\xD8\xFF\xC3\x00\x0B\x10\x00\x03\x00\x04\x01\x01\x11\x00"),
+        (JPEG_LOSSLESS, b"nothing of the kind"),
+        (JPEG_2000, b"\xFF\x4F\xFF\x51\x00\x29"),
+        (JPEG_2000, b""),
+        (JPEG_LS, b"\xFF\xD8\xFF\xF7"),
+        ("1.2.3.4.5", b"private"),
+    ] {
+        let read = read_two(|p| {
+            Raw::with_meta(Coding::Explicit, syntax).ct(p, 16, 1).fragments(&[code]).bytes
+        });
+        let Err(SeriesError::Slice { slice: 0, source }) = read else {
+            panic!("{syntax} was read")
+        };
+        assert!(!source.to_string().contains("1.2."), "{source}");
+    }
+}
+
+#[test]
+fn a_length_of_four_gigabytes_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut raw = Raw::with_meta(Coding::Explicit, EXPLICIT);
+    raw.text(0x0008, 0x0016, b"UI", "1.2.840.10008.5.1.4.1.1.2");
+    raw.head(0x0029, 0x1010, b"OB", 0xF000_0000);
+    raw.bytes.resize(674, 0);
+    let file = raw.save(&folder, "huge.dcm");
+    let error = open_header(&file).unwrap_err();
+    assert!(matches!(error, DicomError::Truncated { announced: 0xF000_0000, .. }), "{error}");
+}
+
+#[test]
+fn ten_thousand_nested_sequences_end_at_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    for (coding, syntax) in [(Coding::Implicit, IMPLICIT), (Coding::Explicit, EXPLICIT)] {
+        let mut raw = Raw::with_meta(coding, syntax);
+        raw.text(0x0008, 0x0016, b"UI", "1.2.840.10008.5.1.4.1.1.2");
+        for _ in 0..10_000 {
+            raw.head(0x0008, 0x1140, b"SQ", u32::MAX);
+            raw.head(0xFFFE, 0xE000, b"", u32::MAX);
+        }
+        let error = open_header(&raw.save(&folder, "deep.dcm")).unwrap_err();
+        assert!(matches!(error, DicomError::Depth { limit: 32, .. }), "{error}");
+    }
+}
+
+#[test]
+fn sequences_are_passed_over_whatever_their_lengths() {
+    let slice = |p: &str| {
+        let mut raw = Raw::with_meta(Coding::Explicit, EXPLICIT).ct(p, 16, 1);
+        // Undefined: a sequence with an item that holds a Patient ID and a
+        // sequence; an icon with fragments; UN in implicit coding.
+        raw.head(0x0028, 0x9000, b"SQ", u32::MAX);
+        raw.head(0xFFFE, 0xE000, b"", u32::MAX);
+        raw.text(0x0010, 0x0020, b"LO", "another");
+        raw.head(0x0040, 0x0260, b"SQ", 8);
+        raw.head(0xFFFE, 0xE000, b"", 0);
+        raw.head(0xFFFE, 0xE00D, b"", 0);
+        raw.head(0xFFFE, 0xE000, b"", 10);
+        raw.number(0x0028, 0x0010, 9);
+        raw.head(0xFFFE, 0xE0DD, b"", 0);
+        raw.head(0x0088, 0x0200, b"SQ", u32::MAX);
+        raw.head(0xFFFE, 0xE000, b"", u32::MAX);
+        raw = raw.fragments(&[b"icon"]);
+        raw.head(0xFFFE, 0xE00D, b"", 0);
+        raw.head(0xFFFE, 0xE0DD, b"", 0);
+        raw.head(0x2001, 0x1001, b"UN", u32::MAX);
+        raw.coding = Coding::Implicit;
+        raw.head(0xFFFE, 0xE000, b"", u32::MAX);
+        raw.number(0x0028, 0x0010, 9);
+        raw.head(0xFFFE, 0xE00D, b"", 0);
+        raw.head(0xFFFE, 0xE0DD, b"", 0);
+        raw.coding = Coding::Explicit;
+        raw.pixels().bytes
+    };
+    assert_eq!(read_two(slice).unwrap(), expected());
+}
+
+#[test]
+fn an_item_longer_than_its_sequence_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut raw = Raw::with_meta(Coding::Explicit, EXPLICIT);
+    raw.text(0x0008, 0x0016, b"UI", "1.2.840.10008.5.1.4.1.1.2");
+    raw.head(0x0008, 0x1140, b"SQ", u32::MAX);
+    raw.head(0xFFFE, 0xE000, b"", 12);
+    raw.head(0x0008, 0x1150, b"UI", 400);
+    raw.bytes.resize(raw.bytes.len() + 1000, 0);
+    let error = open_header(&raw.save(&folder, "over.dcm")).unwrap_err();
+    assert!(matches!(error, DicomError::Truncated { announced: 400, left: 4, .. }), "{error}");
+}
+
+#[test]
+fn pixels_that_are_promised_must_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Raw::with_meta(Coding::Explicit, EXPLICIT).ct("0\\0\\0", 16, 1000).pixels();
+    let error = open_header(&file.save(&folder, "frames.dcm")).unwrap_err();
+    assert!(matches!(error, DicomError::PixelLength { promised: 24_000, found: 24 }), "{error}");
+    let mut large = Raw::with_meta(Coding::Explicit, EXPLICIT).ct("0\\0\\0", 16, 1000);
+    large.number(0x0028, 0x0010, 65535);
+    let file = large.pixels().save(&folder, "large.dcm");
+    assert!(open_header(&file).is_err());
+    let none = Raw::with_meta(Coding::Explicit, EXPLICIT).ct("0\\0\\0", 16, 1);
+    assert!(matches!(open_header(&none.save(&folder, "none.dcm")), Err(DicomError::NoPixels)));
+}
+
+#[test]
+fn a_slice_cut_anywhere_is_refused_at_the_header() {
+    let made = Made::new(axial(), 2);
+    let whole = fs::read(made.write(0, |_| {})).unwrap();
+    let file = made.folder.path().join("cut.dcm");
+    for len in 0..whole.len() {
+        fs::write(&file, &whole[..len]).unwrap();
+        assert!(open_header(&file).is_err(), "{len} of {}", whole.len());
+    }
+    let packed =
+        Raw::with_meta(Coding::Explicit, RLE).ct("0\\0\\0", 16, 1).fragments(&[&run_lengths()]);
+    for len in 0..packed.bytes.len() {
+        fs::write(&file, &packed.bytes[..len]).unwrap();
+        assert!(open_header(&file).is_err(), "{len} of {}", packed.bytes.len());
+    }
+}
+
+#[test]
+fn any_byte_may_be_wrong() {
+    let made = Made::new(axial(), 2);
+    let whole = fs::read(made.write(0, |_| {})).unwrap();
+    let other = made.write(1, |_| {});
+    let file = made.folder.path().join("wrong.dcm");
+    for at in 128..whole.len() {
+        for flip in [0xFF, 0x01, 0x80] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= flip;
+            fs::write(&file, &damaged).unwrap();
+            let Ok(header) = open_header(&file) else { continue };
+            let assembly = mivox::io::series::assemble(vec![header, open_header(&other).unwrap()]);
+            for series in assembly.series {
+                let _ = read_series(&series.files, &series.grid);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_deflate_bomb_ends() {
+    let start = Instant::now();
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = Raw::bare(Coding::Explicit).ct("0\\0\\0", 16, 1);
+    head.head(0x0029, 0x1010, b"OB", 0xF000_0000);
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&head.bytes).unwrap();
+    encoder.write_all(&vec![0; 64 << 20]).unwrap();
+    let mut file = Raw::with_meta(Coding::Explicit, DEFLATED);
+    file.bytes.extend(encoder.finish().unwrap());
+    assert!(open_header(&file.save(&folder, "bomb.dcm")).is_err());
+    assert!(start.elapsed().as_secs() < 20);
+}
+
+#[test]
+fn objects_that_are_no_volume_have_a_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut report = Raw::with_meta(Coding::Explicit, EXPLICIT);
+    report.text(0x0008, 0x0016, b"UI", "1.2.840.10008.5.1.4.1.1.88.22");
+    report.text(0x0008, 0x0018, b"UI", "1.2.3.4.5");
+    report.text(0x0008, 0x0060, b"CS", "SR");
+    report.text(0x0010, 0x0020, b"LO", "phantom");
+    report.text(0x0020, 0x000D, b"UI", "1.2.3");
+    report.text(0x0020, 0x000E, b"UI", "1.2.3.9");
+    let file = report.save(&folder, "report.dcm");
+    assert_eq!(open_header(&file).unwrap().kind, Kind::NotAVolume("structured report"));
+    let mut colour = Raw::with_meta(Coding::Explicit, EXPLICIT).ct("0\\0\\0", 16, 1);
+    let at = colour.bytes.windows(4).position(|w| w == [0x28, 0, 2, 0]).unwrap();
+    colour.bytes[at + 8] = 3;
+    colour.head(0x7FE0, 0x0010, b"OW", 72);
+    colour.bytes.resize(colour.bytes.len() + 72, 0);
+    let file = colour.save(&folder, "colour.dcm");
+    assert_eq!(open_header(&file).unwrap().kind, Kind::NotAVolume("colour image"));
+    let frames = Raw::with_meta(Coding::Explicit, RLE).ct("0\\0\\0", 16, 7).fragments(&[b"0123"]);
+    let assembly = assemble_files(&[frames.save(&folder, "frames.dcm")]);
+    assert!(matches!(assembly.refused[0].reason, SeriesError::MultiFrame { frames: 7 }));
+}
+
+#[test]
+fn a_missing_patient_is_an_error_that_names_the_attribute() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut raw = Raw::with_meta(Coding::Explicit, EXPLICIT).ct("0\\0\\0", 16, 1).pixels();
+    let at = raw.bytes.windows(7).position(|w| w == b"phantom").unwrap();
+    raw.bytes[at..at + 7].copy_from_slice(b"       ");
+    let error = open_header(&raw.save(&folder, "nobody.dcm")).unwrap_err();
+    assert_eq!(error.to_string(), "Patient ID is missing");
+}
