@@ -6,7 +6,7 @@ mod evaluate;
 mod index;
 mod job;
 mod pairs;
-//PH mod phantom;
+mod phantom;
 mod prepare;
 mod run;
 mod train;
@@ -75,9 +75,9 @@ enum Command {
     /// Say whether this machine has what mivox needs
     #[command(after_help = "Example:\n  mivox doctor")]
     Doctor,
-    //PH /// Write a cohort of synthetic scans whose truth is known
-    //PH #[command(after_help = "Example:\n  mivox phantom data/phantom --subjects 24 --seed 7")]
-    //PH Phantom(phantom::PhantomArgs),
+    /// Write a cohort of synthetic scans whose truth is known
+    #[command(after_help = "Example:\n  mivox phantom data/phantom --subjects 24 --seed 7")]
+    Phantom(phantom::PhantomArgs),
 }
 
 #[derive(Args)]
@@ -151,7 +151,7 @@ impl Cli {
             Command::Embed(args) => job::with(&args, embed::run),
             Command::Evaluate(args) => job::with(&args, evaluate::run),
             Command::Doctor => doctor::run(),
-            //PH Command::Phantom(args) => phantom::run(&args),
+            Command::Phantom(args) => phantom::run(&args),
         }
     }
 }

@@ -151,7 +151,7 @@ impl Detector {
         let rng = &mut name.stream("detector");
         let family = name.modality.family();
         let (scale, noise) = match family {
-            Family::Mr => (400.0 * 4.0_f64.powf(rng.random()), between(rng, 0.015, 0.03)),
+            Family::Mr => (200.0 * 4.0_f64.powf(rng.random()), between(rng, 0.015, 0.03)),
             Family::Ct => (1.0, 10.0),
             Family::Nuclear => (1000.0 * between(rng, 0.7, 1.4), 0.0),
         };

@@ -35,10 +35,6 @@ impl Ellipsoid {
         Self { turn, ..self }
     }
 
-    pub fn grown_by(self, mm: f64) -> Self {
-        Self { radii_mm: self.radii_mm + DVec3::splat(mm), ..self }
-    }
-
     /// The signed distance, exact at the surface and for spheres, elsewhere to
     /// first order; infinite where it is surely beyond the edge.
     pub fn distance_mm(&self, point_mm: DVec3) -> f64 {

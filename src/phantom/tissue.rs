@@ -35,6 +35,23 @@ pub enum Tissue {
 impl Tissue {
     /// How many tissues there are.
     pub const COUNT: usize = 11;
+
+    /// The word used in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Air => "air",
+            Self::Fat => "fat",
+            Self::Muscle => "muscle",
+            Self::Bone => "bone",
+            Self::Csf => "csf",
+            Self::Gray => "gray",
+            Self::White => "white",
+            Self::Tumour => "tumour",
+            Self::Oedema => "oedema",
+            Self::Blood => "blood",
+            Self::Calcium => "calcium",
+        }
+    }
 }
 
 /// Volume fractions of the tissues at one place, in the order of [`Tissue`]; they sum to one.
