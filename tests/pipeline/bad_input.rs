@@ -51,7 +51,7 @@ fn what_is_bad_is_told_and_what_is_good_is_used() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains(&format!("{} files were not used", rows.len())), "{said}");
 
-    let scans = truth.subjects.iter().flat_map(|s| &s.sessions).map(|s| s.scans.len()).sum();
+    let scans: usize = truth.subjects.iter().flat_map(|s| &s.sessions).map(|s| s.scans.len()).sum();
     let volumes: Vec<VolumeRow> = table::read(&place.results().join("volumes.parquet")).unwrap();
     assert_eq!(volumes.len(), scans);
 
