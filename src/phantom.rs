@@ -31,6 +31,9 @@ mod store;
 mod tissue;
 mod truth;
 
+#[cfg(test)]
+mod tests;
+
 pub use anatomy::Anatomy;
 pub use scan::{Scene, intensity_at};
 pub use settings::Settings;
@@ -126,8 +129,7 @@ pub fn generate(
             Ok(truth)
         })
         .collect::<Result<Vec<_>, PhantomError>>()?;
-    let corrupt =
-        if settings.corrupt { faults::write_faults(root, settings)? } else { Vec::new() };
+    let corrupt = if settings.corrupt { faults::write_faults(root, settings)? } else { Vec::new() };
     let truth = Truth { seed: settings.seed, subjects, corrupt };
     write_bids_texts(root, &truth).map_err(PhantomError::Io)?;
     truth.save(root)?;

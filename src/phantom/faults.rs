@@ -86,12 +86,7 @@ impl Maker<'_> {
         // Columns to posterior, rows to inferior, slices to the right.
         let sagittal = DMat3::from_cols(-DVec3::Y, -DVec3::Z, DVec3::X);
         tags.first_instance = Self::SHAPE[2];
-        paths.extend(write_series(
-            self.root,
-            &folder,
-            &self.head("bad6", Some(sagittal))?,
-            &tags,
-        )?);
+        paths.extend(write_series(self.root, &folder, &self.head("bad6", Some(sagittal))?, &tags)?);
         Ok(Fault { kind: FaultKind::TwoOrientations, paths })
     }
 

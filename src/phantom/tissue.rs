@@ -101,14 +101,8 @@ impl Contrast {
 mod tests {
     use super::*;
 
-    const KNOWN: [Modality; 6] = [
-        Modality::T1,
-        Modality::T2,
-        Modality::Flair,
-        Modality::Pd,
-        Modality::Ct,
-        Modality::Pet,
-    ];
+    const KNOWN: [Modality; 6] =
+        [Modality::T1, Modality::T2, Modality::Flair, Modality::Pd, Modality::Ct, Modality::Pet];
 
     #[test]
     fn no_modality_is_a_monotonic_function_of_another() {

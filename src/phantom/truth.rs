@@ -169,7 +169,10 @@ impl Truth {
                     let _ = writeln!(
                         table,
                         "{}\t{}\t{}\t{}\t{x}\t{y}\t{z}",
-                        subject.label, session.label, part.name, part.tissue.as_str()
+                        subject.label,
+                        session.label,
+                        part.name,
+                        part.tissue.as_str()
                     );
                 }
             }
