@@ -155,7 +155,8 @@ fn otsu(sorted: &[f32]) -> f32 {
         counts[bin.min(BINS - 1)] += 1;
     }
     let total = sorted.len() as f64;
-    let mean = counts.iter().enumerate().map(|(b, &n)| b as f64 * f64::from(n)).sum::<f64>() / total;
+    let mean =
+        counts.iter().enumerate().map(|(b, &n)| b as f64 * f64::from(n)).sum::<f64>() / total;
     let (mut below, mut moment, mut best) = (0.0, 0.0, (f64::NEG_INFINITY, 0));
     for (bin, &count) in counts.iter().enumerate().take(BINS - 1) {
         below += f64::from(count) / total;

@@ -170,7 +170,11 @@ impl Runtime {
             .with_deterministic_compute(true)
             .map_err(failed("ask for deterministic kernels"))?
             .with_intra_threads(self.threads)
-            .map_err(failed("set the number of threads"))?;
+            .map_err(failed("set the number of threads"))?
+            // Idle threads that spin would take the cores from those that
+            // sample the next batch.
+            .with_intra_op_spinning(false)
+            .map_err(failed("turn spinning off"))?;
         if let Device::Cuda(number) = self.device {
             let cuda = ep::CUDA::default().with_device_id(number as i32).with_tf32(true);
             builder = builder

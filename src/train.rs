@@ -86,7 +86,9 @@ pub enum TrainError {
     #[error("the encoder cannot be written")]
     Write(#[source] std::io::Error),
     /// The loss is no number.
-    #[error("the loss became {loss} at step {step}; lower learning_rate (now {learning_rate}) or raise warmup")]
+    #[error(
+        "the loss became {loss} at step {step}; lower learning_rate (now {learning_rate}) or raise warmup"
+    )]
     Diverged {
         /// The loss.
         loss: f32,

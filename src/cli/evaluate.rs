@@ -55,7 +55,10 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
 
 /// Prints trained beside untrained, a line for each thing measured.
 fn print(rows: &[EvaluationRow]) {
-    say("evaluate", "on subjects that the encoder has never seen, beside the same encoder untrained");
+    say(
+        "evaluate",
+        "on subjects that the encoder has never seen, beside the same encoder untrained",
+    );
     println!(
         "  {:15} {:14} {:16} {:>9} {:>20} {:>9}  {:>6} {:>8}",
         "metric", "source", "pairs", "untrained", "trained", "chance/ln K", "count", "subjects"
@@ -63,7 +66,8 @@ fn print(rows: &[EvaluationRow]) {
     for row in rows.iter().filter(|row| row.encoder == "trained") {
         let same = |other: &&EvaluationRow| {
             other.encoder == "untrained"
-                && (&other.metric, &other.source, &other.pair) == (&row.metric, &row.source, &row.pair)
+                && (&other.metric, &other.source, &other.pair)
+                    == (&row.metric, &row.source, &row.pair)
         };
         let untrained =
             rows.iter().find(same).map_or_else(String::new, |row| format!("{:.3}", row.value));
