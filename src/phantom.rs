@@ -31,6 +31,9 @@ mod store;
 mod tissue;
 mod truth;
 
+#[cfg(test)]
+mod tests;
+
 pub use anatomy::Anatomy;
 pub use scan::{Scene, intensity_at};
 pub use settings::Settings;
