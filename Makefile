@@ -46,8 +46,8 @@ lint: ## formatting and clippy
 
 check: lint ## lint, and the documentation, licences and advisories
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked
-	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check $(DENY); \
 	  else echo "skipped licences and advisories: cargo install cargo-deny --locked"; fi
 
-bench: ## time the hot loops
-	cargo bench --locked
+bench: ## time a training step of a small transformer
+	cargo bench --locked -p onnx-grad

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Fetches the sample scans: real images that two Python packages carry.
 
     .venv/bin/python data/fetch.py [--into data/samples]
@@ -141,7 +140,8 @@ def digest(path):
 
 def read_digests():
     """SHA-256 of each sample by its name below the folder, as `sha256sum` writes them."""
-    return {name: value for value, name in (line.split() for line in lines(HERE / "samples.sha256"))}
+    pairs = (line.split() for line in lines(HERE / "samples.sha256"))
+    return {name: value for value, name in pairs}
 
 
 def lines(path):

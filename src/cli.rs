@@ -6,7 +6,7 @@ mod evaluate;
 mod index;
 mod job;
 mod pairs;
-//PH mod phantom;
+mod phantom;
 mod prepare;
 mod run;
 mod train;
@@ -32,19 +32,29 @@ Exit codes: 0 all good; 1 failed; 2 finished, some inputs quarantined; 75 stoppe
 #[derive(Subcommand)]
 enum Command {
     /// Run every stage of a pipeline, passing over what is done already
-    #[command(after_help = "Example:\n  mivox run pipelines/default.toml --input /data/scans --out results")]
+    #[command(
+        after_help = "Example:\n  mivox run pipelines/default.toml --input /data/scans --out results"
+    )]
     Run(PipelineArgs),
     /// Find the series below the sources: cohort.parquet, quarantine.parquet
-    #[command(after_help = "Example:\n  mivox index pipelines/default.toml --input /data/scans --out results")]
+    #[command(
+        after_help = "Example:\n  mivox index pipelines/default.toml --input /data/scans --out results"
+    )]
     Index(PipelineArgs),
     /// Bring every volume to one orientation, spacing and intensity scale
-    #[command(after_help = "Example:\n  mivox prepare pipelines/default.toml --input /data/scans --out results")]
+    #[command(
+        after_help = "Example:\n  mivox prepare pipelines/default.toml --input /data/scans --out results"
+    )]
     Prepare(PipelineArgs),
     /// Name the places that show the same anatomy: pairs.parquet
-    #[command(after_help = "Example:\n  mivox pairs pipelines/default.toml --input /data/scans --out results")]
+    #[command(
+        after_help = "Example:\n  mivox pairs pipelines/default.toml --input /data/scans --out results"
+    )]
     Pairs(PipelineArgs),
     /// Train the encoder: encoder.onnx
-    #[command(after_help = "Example:\n  mivox train pipelines/default.toml --input /data/scans --out results --resume")]
+    #[command(
+        after_help = "Example:\n  mivox train pipelines/default.toml --input /data/scans --out results --resume"
+    )]
     Train {
         #[command(flatten)]
         pipeline: PipelineArgs,
@@ -53,17 +63,21 @@ enum Command {
         resume: bool,
     },
     /// Embed every slice and volume: embeddings/part-*.parquet
-    #[command(after_help = "Example:\n  mivox embed pipelines/default.toml --input /data/scans --out results")]
+    #[command(
+        after_help = "Example:\n  mivox embed pipelines/default.toml --input /data/scans --out results"
+    )]
     Embed(PipelineArgs),
     /// Measure the encoder on held-out subjects, beside an untrained one
-    #[command(after_help = "Example:\n  mivox evaluate pipelines/default.toml --input /data/scans --out results")]
+    #[command(
+        after_help = "Example:\n  mivox evaluate pipelines/default.toml --input /data/scans --out results"
+    )]
     Evaluate(PipelineArgs),
     /// Say whether this machine has what mivox needs
     #[command(after_help = "Example:\n  mivox doctor")]
     Doctor,
-    //PH /// Write a cohort of synthetic scans whose truth is known
-    //PH #[command(after_help = "Example:\n  mivox phantom data/phantom --subjects 24 --seed 7")]
-    //PH Phantom(phantom::PhantomArgs),
+    /// Write a cohort of synthetic scans whose truth is known
+    #[command(after_help = "Example:\n  mivox phantom data/phantom --subjects 24 --seed 7")]
+    Phantom(phantom::PhantomArgs),
 }
 
 #[derive(Args)]
@@ -137,7 +151,7 @@ impl Cli {
             Command::Embed(args) => job::with(&args, embed::run),
             Command::Evaluate(args) => job::with(&args, evaluate::run),
             Command::Doctor => doctor::run(),
-            //PH Command::Phantom(args) => phantom::run(&args),
+            Command::Phantom(args) => phantom::run(&args),
         }
     }
 }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::{
     durable,
-    geometry::{Grid, affine_to_rows},
+    geometry::{Grid, affine_from_flat, affine_to_flat},
     io::{
         Format, SniffError,
         dicom::{self, DicomError, Instance},
@@ -327,8 +327,7 @@ impl Builder<'_> {
             self.cohort.rows.push(row);
         }
         for other in assembly.others {
-            let row =
-                self.row(&other.identity, Format::Dicom, other.kind, &other.files);
+            let row = self.row(&other.identity, Format::Dicom, other.kind, &other.files);
             for (position, path) in other.files.iter().enumerate() {
                 self.link_file(path, Some(&row.series), Some(position as u32));
             }
@@ -382,13 +381,10 @@ impl Builder<'_> {
 
 impl CohortRow {
     fn with_grid(self, grid: &Grid) -> Self {
-        let rows = affine_to_rows(&grid.ras_from_voxel);
-        let mut affine = [0.0; 16];
-        affine.copy_from_slice(rows.as_flattened());
         Self {
             shape: Some(grid.shape.map(|n| n as u32)),
             spacing_mm: Some(grid.spacing_mm()),
-            affine: Some(affine),
+            affine: Some(affine_to_flat(&grid.ras_from_voxel)),
             ..self
         }
     }
@@ -396,9 +392,7 @@ impl CohortRow {
     /// Where the voxels lie, for a row that is a volume.
     pub fn grid(&self) -> Option<Grid> {
         let shape = self.shape?.map(|n| n as usize);
-        let mut rows = [[0.0; 4]; 4];
-        rows.as_flattened_mut().copy_from_slice(&self.affine?);
-        Some(Grid { shape, ras_from_voxel: crate::geometry::affine_from_rows(&rows) })
+        Some(Grid { shape, ras_from_voxel: affine_from_flat(&self.affine?) })
     }
 }
 

@@ -160,7 +160,13 @@ impl Config {
         let t = &raw.train;
         within("train.steps", t.steps as f64, 1.0, 1e8, "1 to 100 million")?;
         within("train.batch", t.batch as f64, 2.0, 8192.0, "2 to 8192")?;
-        within("train.learning_rate", f64::from(t.learning_rate), 1e-9, 10.0, "above 0, at most 10")?;
+        within(
+            "train.learning_rate",
+            f64::from(t.learning_rate),
+            1e-9,
+            10.0,
+            "above 0, at most 10",
+        )?;
         within("train.temperature", f64::from(t.temperature), 1e-3, 100.0, "0.001 to 100")?;
         within("train.weight_decay", f64::from(t.weight_decay), 0.0, 10.0, "0 to 10")?;
         within("train.clip_norm", f64::from(t.clip_norm), 1e-6, 1e9, "above 0")?;

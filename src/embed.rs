@@ -71,7 +71,9 @@ pub enum EmbedError {
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// The encoder was trained on volumes or views made otherwise.
-    #[error("the encoder was trained by another recipe, so its embeddings would mean nothing.\n  encoder:  {trained}\n  pipeline: {asked}")]
+    #[error(
+        "the encoder was trained by another recipe, so its embeddings would mean nothing.\n  encoder:  {trained}\n  pipeline: {asked}"
+    )]
     Recipe {
         /// The encoder's recipe.
         trained: String,
@@ -154,7 +156,10 @@ impl Embedder {
         for first in (0..count).step_by(BATCH) {
             let rows = BATCH.min(count - first);
             let mut views = vec![0.0; rows * pixels];
-            views.par_chunks_exact_mut(pixels).enumerate().for_each(|(n, view)| fill(first + n, view));
+            views
+                .par_chunks_exact_mut(pixels)
+                .enumerate()
+                .for_each(|(n, view)| fill(first + n, view));
             let shape = [rows, 1, self.size, self.size];
             let input = (encoder::INPUT, shape.as_slice(), views.as_slice());
             let outputs =
@@ -230,8 +235,7 @@ pub fn embed_all(
         progress.advance(volumes.len());
     }
     // Parts of a larger cohort that was here before.
-    let stale: Vec<PathBuf> =
-        (done.parts..).map(part).take_while(|path| path.exists()).collect();
+    let stale: Vec<PathBuf> = (done.parts..).map(part).take_while(|path| path.exists()).collect();
     for path in stale {
         std::fs::remove_file(path).map_err(EmbedError::Stale)?;
     }

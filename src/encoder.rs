@@ -130,9 +130,13 @@ impl Encoder {
     pub fn new(settings: Settings, size: usize) -> Result<Self, EncoderError> {
         let Settings { patch, dim, depth, heads, projection } = settings;
         let refuse = |requirement, received| Err(EncoderError::Shape { requirement, received });
-        for (value, name) in
-            [(patch, "patch"), (dim, "dim"), (depth, "depth"), (heads, "heads"), (projection, "projection")]
-        {
+        for (value, name) in [
+            (patch, "patch"),
+            (dim, "dim"),
+            (depth, "depth"),
+            (heads, "heads"),
+            (projection, "projection"),
+        ] {
             if !(1..=LARGEST).contains(&value) {
                 return refuse("sizes between 1 and 4096", format!("{name} = {value}"));
             }
@@ -212,7 +216,7 @@ impl Encoder {
         metadata: Vec<(String, String)>,
     ) -> Result<Vec<u8>, EncoderError> {
         let mut g = Graph::new();
-        let views = g.input(INPUT, ElementType::F32, &[1, 1, self.size, self.size]);
+        let views = g.input(INPUT, ElementType::F32, &[2, 1, self.size, self.size]);
         let values = self.layout.bind_initializers(&mut g, parameters)?;
         let (h, z) = self.forward(&mut g, &values, views)?;
         g.output(EMBEDDING, h);

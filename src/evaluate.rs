@@ -70,7 +70,9 @@ record! {
 #[non_exhaustive]
 pub enum EvaluateError {
     /// No subject was held out.
-    #[error("no pair of a held-out subject: a source needs two subjects or more, and held_out above 0")]
+    #[error(
+        "no pair of a held-out subject: a source needs two subjects or more, and held_out above 0"
+    )]
     NothingHeldOut,
     /// The encoder cannot be used.
     #[error(transparent)]
@@ -140,11 +142,19 @@ pub fn evaluate(
             rows.extend(retrieval::rows(&embedded, width, settings, &about));
         }
         let alignment = alignment(&embedded.anchors, &embedded.positives, width);
-        rows.push(about("alignment", alignment, "mean squared distance of positives; lower is closer"));
+        rows.push(about(
+            "alignment",
+            alignment,
+            "mean squared distance of positives; lower is closer",
+        ));
         let uniformity = uniformity(&embedded.anchors, width);
         rows.push(about("uniformity", uniformity, "lower is spread more evenly over the sphere"));
         let rank = rank_me(&embedded.anchors, width);
-        rows.push(about("rank_me", rank, "effective rank of the embeddings; higher uses more of them"));
+        rows.push(about(
+            "rank_me",
+            rank,
+            "effective rank of the embeddings; higher uses more of them",
+        ));
     }
     Ok(rows)
 }

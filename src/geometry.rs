@@ -9,7 +9,10 @@ mod affine;
 mod grid;
 mod orientation;
 
-pub use affine::{Affine, affine_from_rows, affine_to_rows, ras_from_lps, spacing_mm};
+pub use affine::{
+    Affine, affine_from_flat, affine_from_rows, affine_to_flat, affine_to_rows, ras_from_lps,
+    spacing_mm,
+};
 pub use grid::{Grid, GridError};
 pub use orientation::{Orientation, OrientationError};
 

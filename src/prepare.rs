@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cohort::CohortRow,
     durable::{self, DurableError},
-    geometry::{Grid, GridError, affine_to_rows},
+    geometry::{Grid, GridError, affine_from_flat, affine_to_flat},
     intensity::{self, IntensityError, Normalisation},
     io::{
         nifti::{self, NiftiError},
@@ -117,6 +117,14 @@ record! {
     }
 }
 
+impl VolumeRow {
+    /// Where the voxels lie.
+    pub fn grid(&self) -> Grid {
+        let shape = self.shape.map(|n| n as usize);
+        Grid { shape, ras_from_voxel: affine_from_flat(&self.affine) }
+    }
+}
+
 /// The sidecar of a prepared volume: its row, and what it was made from.
 #[derive(Serialize, Deserialize)]
 struct Sidecar {
@@ -162,8 +170,6 @@ pub fn prepare(
         nifti::write_i16(out, stored.view(), &onto, slope, 0.0, "prepared by mivox")
             .map_err(PrepareError::Write)
     })?;
-    let mut affine = [0.0; 16];
-    affine.copy_from_slice(affine_to_rows(&onto.ras_from_voxel).as_flattened());
     let volume = VolumeRow {
         source: row.source.clone(),
         subject: row.subject.clone(),
@@ -175,7 +181,7 @@ pub fn prepare(
         file,
         shape: onto.shape.map(|n| n as u32),
         spacing_mm: onto.spacing_mm(),
-        affine,
+        affine: affine_to_flat(&onto.ras_from_voxel),
         centre_mm: onto.world_mm(centre).to_array(),
         foreground_above: normalisation.foreground_above,
         background: normalisation.background,

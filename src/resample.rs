@@ -25,7 +25,11 @@ pub fn resample(source: ArrayView3<f32>, from: &Grid, onto: &Grid, outside: f32)
     let subsamples = [steps.x_axis, steps.y_axis, steps.z_axis].map(|step| {
         // How many source voxels one output step spans, along its main axis.
         let span = step.abs().max_element();
-        if span.is_finite() { ((span - 1e-3).ceil().max(1.0) as usize).min(MAX_SUBSAMPLES) } else { 1 }
+        if span.is_finite() {
+            ((span - 1e-3).ceil().max(1.0) as usize).min(MAX_SUBSAMPLES)
+        } else {
+            1
+        }
     });
     let offsets = offsets(subsamples);
     let weight = 1.0 / offsets.len() as f64;
@@ -83,11 +87,13 @@ fn mix(a: f32, b: impl FnOnce() -> f32, fraction: f32) -> f32 {
 
 /// The two samples around a position on an axis of `n`, and the second's weight.
 fn neighbours(at: f64, n: usize) -> Option<(usize, usize, f32)> {
-    // Rounding noise of the affines must not turn an index into a mixture.
+    // Rounding noise of the affines must neither turn an index into a mixture
+    // nor decide what lies on the edge.
+    const NOISE: f64 = 1e-6;
     let nearest = at.round();
-    let at = if (at - nearest).abs() < 1e-6 { nearest } else { at };
+    let at = if (at - nearest).abs() < NOISE { nearest } else { at };
     let last = n.checked_sub(1)? as f64;
-    if !(at >= -0.5 && at <= last + 0.5) {
+    if !(at >= -0.5 - NOISE && at <= last + 0.5 + NOISE) {
         return None;
     }
     let at = at.clamp(0.0, last);
@@ -152,7 +158,10 @@ mod tests {
     fn coarsening_averages_and_the_outside_is_stated() {
         let from = grid([8, 8, 8], 1.0, 0.0);
         let checkers =
-            Array3::from_shape_fn((8, 8, 8), |(k, j, i)| if (i + j + k) % 2 == 0 { 1.0 } else { 0.0 });
+            Array3::from_shape_fn(
+                (8, 8, 8),
+                |(k, j, i)| if (i + j + k) % 2 == 0 { 1.0 } else { 0.0 },
+            );
         let onto = grid([2, 2, 2], 4.0, 1.5);
         let out = resample(checkers.view(), &from, &onto, 0.0);
         assert!(out.iter().all(|v| (v - 0.5).abs() < 1e-6), "{out}");

@@ -4,9 +4,14 @@
 mod library;
 mod state;
 
-use std::{path::PathBuf, str::FromStr};
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+};
 
 use ort::{
+    environment::Environment,
     ep::{self, ExecutionProvider},
     session::builder::GraphOptimizationLevel,
     value::TensorRef,
@@ -92,7 +97,7 @@ fn failed<T>(action: &'static str) -> impl FnOnce(ort::Error<T>) -> RuntimeError
 /// ONNX Runtime, loaded.
 #[derive(Clone)]
 pub struct Runtime {
-    environment: ort::environment::Environment,
+    environment: Environment,
     library: PathBuf,
     device: Device,
     threads: usize,
@@ -106,16 +111,7 @@ impl Runtime {
     /// [`RuntimeError::NotFound`], [`RuntimeError::Load`], or
     /// [`RuntimeError::Ort`] where a CUDA device was asked for and there is none.
     pub fn open(device: Device, threads: usize) -> Result<Self, RuntimeError> {
-        let library = candidates()
-            .into_iter()
-            .find_map(|candidate| candidate.found)
-            .ok_or(RuntimeError::NotFound)?;
-        let environment = ort::init_from(&library)
-            .map_err(|error| RuntimeError::Load { message: error.to_string() })?
-            .with_telemetry(false)
-            .build()
-            .map_err(failed("start"))?;
-        environment.set_log_level(ort::logging::LogLevel::Error);
+        let (environment, library) = environment()?;
         let device = match device {
             Device::Auto if has_gpu() && cuda_in_library() => Device::Cuda(0),
             Device::Auto => Device::Cpu,
@@ -170,7 +166,11 @@ impl Runtime {
             .with_deterministic_compute(true)
             .map_err(failed("ask for deterministic kernels"))?
             .with_intra_threads(self.threads)
-            .map_err(failed("set the number of threads"))?;
+            .map_err(failed("set the number of threads"))?
+            // Idle threads that spin would take the cores from those that
+            // sample the next batch.
+            .with_intra_op_spinning(false)
+            .map_err(failed("turn spinning off"))?;
         if let Device::Cuda(number) = self.device {
             let cuda = ep::CUDA::default().with_device_id(number as i32).with_tf32(true);
             builder = builder
@@ -181,6 +181,27 @@ impl Runtime {
         }
         builder.commit_from_memory(model).map_err(failed("load the graph"))
     }
+}
+
+/// The environment and the library it was loaded from: one in a process, as
+/// ONNX Runtime allows no second one even after the first is gone.
+fn environment() -> Result<(Environment, PathBuf), RuntimeError> {
+    static LOADED: Mutex<Option<(Environment, PathBuf)>> = Mutex::new(None);
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(loaded) = &*loaded {
+        return Ok(loaded.clone());
+    }
+    let library = candidates()
+        .into_iter()
+        .find_map(|candidate| candidate.found)
+        .ok_or(RuntimeError::NotFound)?;
+    let environment = ort::init_from(&library)
+        .map_err(|error| RuntimeError::Load { message: error.to_string() })?
+        .with_telemetry(false)
+        .build()
+        .map_err(failed("start"))?;
+    environment.set_log_level(ort::logging::LogLevel::Error);
+    Ok(loaded.insert((environment, library)).clone())
 }
 
 /// Runs a model on one f32 input and gives back the f32 outputs named, each

@@ -181,7 +181,8 @@ pub fn read_with_vectors<R: Record>(
 /// # Errors
 /// [`TableError`] where the file is missing or no Parquet.
 pub fn metadata(path: &Path, key: &str) -> Result<Option<String>, TableError> {
-    let file = File::open(path).map_err(|source| TableError::Open { name: name_of(path), source })?;
+    let file =
+        File::open(path).map_err(|source| TableError::Open { name: name_of(path), source })?;
     let mut reader = ParquetReader::new(file);
     let metadata = reader.get_metadata().map_err(polars_failed("read", path))?;
     let pairs = metadata.key_value_metadata().as_deref().unwrap_or_default();

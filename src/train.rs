@@ -85,8 +85,16 @@ pub enum TrainError {
     /// The encoder could not be written.
     #[error("the encoder cannot be written")]
     Write(#[source] std::io::Error),
+    /// The thread that samples batches ended early.
+    #[error("no batch came for step {step}")]
+    NoBatch {
+        /// The step.
+        step: usize,
+    },
     /// The loss is no number.
-    #[error("the loss became {loss} at step {step}; lower learning_rate (now {learning_rate}) or raise warmup")]
+    #[error(
+        "the loss became {loss} at step {step}; lower learning_rate (now {learning_rate}) or raise warmup"
+    )]
     Diverged {
         /// The loss.
         loss: f32,
@@ -180,7 +188,6 @@ pub fn train(
     ];
     let mut session = StepSession::new(runtime, &model, &variables, &["loss", "gradient_norm"])?;
     let ceiling = (settings.batch as f32).ln();
-    // What the sampling threads make while a step runs.
     let mut complete = true;
     let result = std::thread::scope(|scope| {
         let batches = batch::produce(scope, &sampler, task.volumes, view, settings, first);
@@ -190,11 +197,13 @@ pub fn train(
                 break;
             }
             let started = Instant::now();
-            let Ok(views) = batches.recv() else { break };
+            let views = batches.recv().map_err(|_| TrainError::NoBatch { step })?;
             let waited = started.elapsed().as_secs_f32();
             let learning_rate = schedule::learning_rate(settings, step);
             let inputs = graph::step_inputs(step, learning_rate, settings.batch, view.size, views?);
-            let [loss, gradient_norm] = session.step(inputs)?[..] else { break };
+            let &[loss, gradient_norm] = session.step(inputs)?.as_slice() else {
+                return Err(RuntimeError::Output { name: "loss".to_owned() }.into());
+            };
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { loss, step, learning_rate });
             }

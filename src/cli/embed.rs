@@ -35,12 +35,15 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let embedded = embed::embed_all(&mut embedder, &request, &progress)?;
     progress.finish();
     if embedded.complete {
-        say("embed", &format!(
-            "{} in {}, {} numbers a row",
-            counted(embedded.volumes, "volume"),
-            counted(embedded.parts, "Parquet file"),
-            embedder.dim()
-        ));
+        say(
+            "embed",
+            &format!(
+                "{} in {}, {} numbers a row",
+                counted(embedded.volumes, "volume"),
+                counted(embedded.parts, "Parquet file"),
+                embedder.dim()
+            ),
+        );
         stamp.set()?;
     }
     Ok(embedded.complete)

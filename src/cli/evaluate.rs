@@ -55,15 +55,21 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
 
 /// Prints trained beside untrained, a line for each thing measured.
 fn print(rows: &[EvaluationRow]) {
-    say("evaluate", "on subjects that the encoder has never seen, beside the same encoder untrained");
-    println!(
-        "  {:15} {:14} {:16} {:>9} {:>20} {:>9}  {:>6} {:>8}",
-        "metric", "source", "pairs", "untrained", "trained", "chance/ln K", "count", "subjects"
+    say(
+        "evaluate",
+        "on subjects that the encoder has never seen, beside the same encoder untrained",
     );
-    for row in rows.iter().filter(|row| row.encoder == "trained") {
+    println!(
+        "  {:14} {:16} {:14} {:>9} {:>24} {:>9} {:>6} {:>8}",
+        "metric", "source", "pairs", "untrained", "trained", "reference", "count", "subjects"
+    );
+    // Single pairs of modalities are in the table; here they would hide the rest.
+    let shown = |row: &&EvaluationRow| row.encoder == "trained" && !row.pair.contains('→');
+    for row in rows.iter().filter(shown) {
         let same = |other: &&EvaluationRow| {
             other.encoder == "untrained"
-                && (&other.metric, &other.source, &other.pair) == (&row.metric, &row.source, &row.pair)
+                && (&other.metric, &other.source, &other.pair)
+                    == (&row.metric, &row.source, &row.pair)
         };
         let untrained =
             rows.iter().find(same).map_or_else(String::new, |row| format!("{:.3}", row.value));
@@ -73,7 +79,7 @@ fn print(rows: &[EvaluationRow]) {
         };
         let reference = row.reference.map_or_else(String::new, |value| format!("{value:.3}"));
         println!(
-            "  {:15} {:14} {:16} {untrained:>9} {:>23} {reference:>8}  {:>6} {:>8}",
+            "  {:14} {:16} {:14} {untrained:>9} {:>24} {reference:>9} {:>6} {:>8}",
             row.metric,
             row.source,
             row.pair,
@@ -82,4 +88,5 @@ fn print(rows: &[EvaluationRow]) {
             row.subjects,
         );
     }
+    println!("  evaluation.parquet says how to read each row, and has the pairs of modalities");
 }

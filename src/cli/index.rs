@@ -17,10 +17,14 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     for source in &job.config.sources {
         let (files, unreadable) = cohort::walk(&source.path, &source.name)?;
         if unreadable > 0 {
-            say("index", &format!(
-                "WARNING: {} of source {:?} could not be read",
-                counted(unreadable, "folder or link"), source.name
-            ));
+            say(
+                "index",
+                &format!(
+                    "WARNING: {} of source {:?} could not be read",
+                    counted(unreadable, "folder or link"),
+                    source.name
+                ),
+            );
         }
         sources.push((source.clone(), files));
     }
@@ -36,8 +40,14 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let cohort = cohort::index(&sources, &job.pseudonyms()?, &progress)?;
     progress.finish();
     summarise(&cohort);
-    if job.fail_first && let Some(first) = cohort.quarantined.first() {
-        bail!("{}: {} (its path is in linkage.parquet once the run goes on)", first.file, first.reason);
+    if job.fail_first
+        && let Some(first) = cohort.quarantined.first()
+    {
+        bail!(
+            "{}: {} (its path is in linkage.parquet once the run goes on)",
+            first.file,
+            first.reason
+        );
     }
     table::write_private(&job.path("linkage.parquet"), cohort.links)?;
     table::write(&job.path("quarantine.parquet"), cohort.quarantined, &[])?;
@@ -74,16 +84,19 @@ fn summarise(cohort: &Cohort) {
         count += 1;
     }
     let modalities: Vec<String> = modalities.iter().map(|(m, n)| format!("{n} {m}")).collect();
-    say("index", &format!(
-        "{}: {} of {} ({}); {} listed that are no volume; {} beside scans; {} quarantined",
-        counted(cohort.files, "file"),
-        counted(count, "volume"),
-        counted(subjects.len(), "subject"),
-        modalities.join(", "),
-        cohort.rows.len() - count,
-        cohort.companions,
-        cohort.quarantined.len(),
-    ));
+    say(
+        "index",
+        &format!(
+            "{}: {} of {} ({}); {} listed that are no volume; {} beside scans; {} quarantined",
+            counted(cohort.files, "file"),
+            counted(count, "volume"),
+            counted(subjects.len(), "subject"),
+            modalities.join(", "),
+            cohort.rows.len() - count,
+            cohort.companions,
+            cohort.quarantined.len(),
+        ),
+    );
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &cohort.quarantined {
         *reasons.entry(&row.reason).or_default() += 1;

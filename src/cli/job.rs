@@ -50,7 +50,12 @@ impl Job {
 
     /// The stamp of a stage whose outputs depend on what is given, and on the
     /// stage before it.
-    pub fn stamp(&self, stage: &str, after: Option<&str>, depends: &impl Serialize) -> anyhow::Result<Stamp> {
+    pub fn stamp(
+        &self,
+        stage: &str,
+        after: Option<&str>,
+        depends: &impl Serialize,
+    ) -> anyhow::Result<Stamp> {
         let before = match after {
             Some(before) => self.digest_of(before)?,
             None => String::new(),
@@ -64,7 +69,9 @@ impl Job {
     pub fn digest_of(&self, stage: &str) -> anyhow::Result<String> {
         match Stamp::read(&self.config.out, stage) {
             Some(digest) => Ok(digest),
-            None => bail!("the stage before is not done: run `mivox {stage}` with this pipeline first, or `mivox run`"),
+            None => bail!(
+                "the stage before is not done: run `mivox {stage}` with this pipeline first, or `mivox run`"
+            ),
         }
     }
 

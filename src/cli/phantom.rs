@@ -53,10 +53,15 @@ pub(super) fn run(args: &PhantomArgs) -> anyhow::Result<End> {
     let progress = Progress::new("phantom", "subjects", settings.subjects);
     let summary = generate(&args.folder, &settings, &|| progress.advance(1))?;
     progress.finish();
-    say("phantom", &format!(
-        "{} of {}; the truth is in truth.json",
-        counted(summary.volumes, "volume"),
-        counted(settings.subjects, "subject"),
-    ));
+    say(
+        "phantom",
+        &format!(
+            "{} of {} in {}, {}; the truth is in truth.json",
+            counted(summary.scans, "scan"),
+            counted(summary.subjects, "subject"),
+            counted(summary.files, "file"),
+            counted(summary.corrupt, "bad input"),
+        ),
+    );
     Ok(End::Good)
 }

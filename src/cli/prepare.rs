@@ -69,11 +69,14 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     if volumes.is_empty() {
         bail!("no volume could be prepared; quarantine.parquet says why");
     }
-    say("prepare", &format!(
-        "{}; {refused} quarantined; {}",
-        counted(volumes.len(), "volume"),
-        settings.recipe()
-    ));
+    say(
+        "prepare",
+        &format!(
+            "{}; {refused} quarantined; {}",
+            counted(volumes.len(), "volume"),
+            settings.recipe()
+        ),
+    );
     table::write(&quarantine, quarantined, &[])?;
     table::write(&output, volumes, &[("mivox.recipe", settings.recipe())])?;
     stamp.set()?;

@@ -23,20 +23,20 @@ pub(super) fn run(args: &PipelineArgs) -> anyhow::Result<End> {
             return job.end(false);
         }
     }
-    println!();
+    let out = std::fs::canonicalize(&job.config.out)?;
+    println!("\nin {}:", out.display());
     for (name, what) in [
         ("cohort.parquet", "the series found"),
         ("pairs.parquet", "what the encoder was told is the same"),
         ("encoder.onnx", "the encoder, with its recipe inside"),
-        ("embeddings", "a row a slice and a volume"),
+        ("embeddings/part-*.parquet", "a row a slice and a volume"),
         ("evaluation.parquet", "what it knows of unseen subjects"),
     ] {
-        println!("{:60} {what}", job.path(name).display());
+        println!("  {name:26} {what}");
     }
     println!(
-        "{:60} explore them: MIVOX_OUT={} .venv/bin/jupyter lab",
-        "notebooks/explore_embeddings.ipynb",
-        job.config.out.display()
+        "to look at them: MIVOX_OUT={} jupyter lab notebooks/explore_embeddings.ipynb",
+        out.display()
     );
     job.end(true)
 }

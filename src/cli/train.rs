@@ -60,14 +60,17 @@ fn summarise(job: &Job, metrics: &[train::MetricRow], parameters: usize) {
         last.iter().map(of).sum::<f32>() / last.len().max(1) as f32
     };
     let wait = metrics.iter().map(|row| row.wait_share).sum::<f32>() / metrics.len().max(1) as f32;
-    say("train", &format!(
-        "{} steps of {} pairs, {parameters} parameters; bound {:.2} of at most {:.2} nats; \
+    say(
+        "train",
+        &format!(
+            "{} steps of {} pairs, {parameters} parameters; bound {:.2} of at most {:.2} nats; \
          {:.0} pairs/s, {:.0} % of the time waiting for data",
-        metrics.len(),
-        job.config.train.batch,
-        mean(|row| row.bound_nats),
-        mean(|row| row.ceiling_nats),
-        mean(|row| row.pairs_per_second),
-        100.0 * wait,
-    ));
+            metrics.len(),
+            job.config.train.batch,
+            mean(|row| row.bound_nats),
+            mean(|row| row.ceiling_nats),
+            mean(|row| row.pairs_per_second),
+            100.0 * wait,
+        ),
+    );
 }

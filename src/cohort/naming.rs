@@ -32,7 +32,9 @@ pub enum NameError {
 #[non_exhaustive]
 pub enum PatternError {
     /// A placeholder is not one of the known ones, or stands twice.
-    #[error("the pattern {pattern:?} may hold {{subject}}, {{session}}, {{modality}} and *, each placeholder once")]
+    #[error(
+        "the pattern {pattern:?} may hold {{subject}}, {{session}}, {{modality}} and *, each placeholder once"
+    )]
     Placeholder {
         /// The pattern as typed.
         pattern: String,
@@ -181,7 +183,10 @@ mod tests {
     fn patterns_that_would_leak_or_mean_nothing_are_refused() {
         assert!(matches!(Pattern::new("{modality}.nii"), Err(PatternError::NoSubject { .. })));
         for wrong in ["{subject}/{what}.nii", "{subject}{subject}", "{subject"] {
-            assert!(matches!(Pattern::new(wrong), Err(PatternError::Placeholder { .. })), "{wrong}");
+            assert!(
+                matches!(Pattern::new(wrong), Err(PatternError::Placeholder { .. })),
+                "{wrong}"
+            );
         }
     }
 
@@ -189,7 +194,8 @@ mod tests {
     fn bids_names() {
         let read = |path| read_name(path, None, None);
         assert!(
-            read("sub-01/ses-2/anat/sub-01_ses-2_acq-x_T1w.nii.gz") == named("01", "2", Modality::T1)
+            read("sub-01/ses-2/anat/sub-01_ses-2_acq-x_T1w.nii.gz")
+                == named("01", "2", Modality::T1)
         );
         assert!(read("sub-01_ce-gad_T1w.nii") == named("01", "", Modality::T1Post));
         assert!(read("sub-01_desc-brain_mask.nii.gz") == Ok(None));

@@ -67,8 +67,8 @@ fn describe(path: PathBuf) -> Option<Found> {
 /// tables, notes, licences. Told by its name, as its content may be any text.
 pub fn is_companion(path: &Path) -> bool {
     const ENDINGS: [&str; 16] = [
-        "bval", "bvec", "csv", "doc", "docx", "html", "json", "log", "md", "pdf", "sha256",
-        "toml", "tsv", "txt", "xlsx", "yaml",
+        "bval", "bvec", "csv", "doc", "docx", "html", "json", "log", "md", "pdf", "sha256", "toml",
+        "tsv", "txt", "xlsx", "yaml",
     ];
     const NAMES: [&str; 6] = ["CHANGES", "DICOMDIR", "LICENSE", "NOTICE", "README", "VERSION"];
     let name = path.file_name().unwrap_or_default().to_string_lossy();

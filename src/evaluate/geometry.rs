@@ -27,11 +27,8 @@ pub fn rank_me(rows: &[f32], width: usize) -> f64 {
     if total <= 0.0 {
         return 0.0;
     }
-    let entropy: f64 = singular
-        .iter()
-        .map(|s| s / total + 1e-7)
-        .map(|share| -share * share.ln())
-        .sum();
+    let entropy: f64 =
+        singular.iter().map(|s| s / total + 1e-7).map(|share| -share * share.ln()).sum();
     entropy.exp()
 }
 

@@ -38,11 +38,9 @@ pub struct Retrieval {
 pub fn retrieval(queries: &[Place], gallery: &[Place], tolerance_mm: f64) -> Retrieval {
     let mut result = Retrieval { queries: queries.len(), ..Retrieval::default() };
     for query in queries {
-        let best = gallery
-            .iter()
-            .max_by(|a, b| {
-                cosine(query.embedding, a.embedding).total_cmp(&cosine(query.embedding, b.embedding))
-            });
+        let best = gallery.iter().max_by(|a, b| {
+            cosine(query.embedding, a.embedding).total_cmp(&cosine(query.embedding, b.embedding))
+        });
         let near = |place: &Place| place.centre_mm.distance(query.centre_mm) <= tolerance_mm + 1e-6;
         result.found += usize::from(best.is_some_and(near));
         let hits = gallery.iter().filter(|place| near(place)).count();
@@ -92,8 +90,7 @@ pub(super) fn rows(
         ] {
             let result = retrieval(&borrow(queries), &borrow(gallery), settings.tolerance_mm);
             for name in [name, "all".to_owned()] {
-                let total =
-                    by_pair.entry(name).or_default().entry(&pair.subject).or_default();
+                let total = by_pair.entry(name).or_default().entry(&pair.subject).or_default();
                 total.queries += result.queries;
                 total.found += result.found;
                 total.by_chance += result.by_chance;

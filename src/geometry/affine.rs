@@ -26,6 +26,20 @@ pub fn affine_to_rows(affine: &Affine) -> [[f64; 4]; 4] {
     ]
 }
 
+/// The affine of a 4 × 4 matrix laid row by row, as tables hold it.
+pub fn affine_from_flat(flat: &[f64; 16]) -> Affine {
+    let mut rows = [[0.0; 4]; 4];
+    rows.as_flattened_mut().copy_from_slice(flat);
+    affine_from_rows(&rows)
+}
+
+/// The 4 × 4 matrix of an affine laid row by row.
+pub fn affine_to_flat(affine: &Affine) -> [f64; 16] {
+    let mut flat = [0.0; 16];
+    flat.copy_from_slice(affine_to_rows(affine).as_flattened());
+    flat
+}
+
 /// Distance in mm between the centres of neighbouring voxels along i, j and k.
 pub fn spacing_mm(ras_from_voxel: &Affine) -> [f64; 3] {
     let m = ras_from_voxel.matrix3;
@@ -52,7 +66,9 @@ mod tests {
             [0.0, 0.0, 3.0, -72.0],
             [0.0, 0.0, 0.0, 1.0],
         ];
-        assert_eq!(affine_to_rows(&affine_from_rows(&rows)), rows);
+        let affine = affine_from_rows(&rows);
+        assert_eq!(affine_to_rows(&affine), rows);
+        assert_eq!(affine_from_flat(&affine_to_flat(&affine)), affine);
     }
 
     #[test]

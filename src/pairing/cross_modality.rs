@@ -34,7 +34,10 @@ pub(super) fn pairs(volumes: &[&Eligible], split: &Split, all: &mut Vec<PairRow>
 }
 
 /// The two by modality, so that a pair of modalities has one direction.
-fn in_order<'a, 'b>(a: &'a Eligible<'b>, b: &'a Eligible<'b>) -> (&'a Eligible<'b>, &'a Eligible<'b>) {
+fn in_order<'a, 'b>(
+    a: &'a Eligible<'b>,
+    b: &'a Eligible<'b>,
+) -> (&'a Eligible<'b>, &'a Eligible<'b>) {
     let key = |e: &Eligible| (e.volume.row.modality.clone(), e.volume.row.series.clone());
     if key(a) <= key(b) { (a, b) } else { (b, a) }
 }
@@ -55,5 +58,45 @@ fn shared_world(a: &VolumeRow, b: &VolumeRow) -> Option<&'static str> {
     match (&a.frame_of_reference, &b.frame_of_reference) {
         (Some(one), Some(other)) => (one == other).then_some("same frame of reference"),
         _ => (a.session == b.session).then_some("same session"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume(modality: &str, session: &str, frame: Option<&str>) -> VolumeRow {
+        let word = |text: &str| text.to_owned();
+        VolumeRow {
+            source: word("test"),
+            subject: word("sub"),
+            session: word(session),
+            study: word(session),
+            series: word("ser"),
+            modality: word(modality),
+            frame_of_reference: frame.map(word),
+            file: word("ser.nii"),
+            shape: [1; 3],
+            spacing_mm: [1.0; 3],
+            affine: [0.0; 16],
+            centre_mm: [0.0; 3],
+            foreground_above: 0.0,
+            background: 0.0,
+            intensity_centre: 0.0,
+            intensity_scale: 1.0,
+        }
+    }
+
+    #[test]
+    fn the_frame_of_reference_decides_and_then_the_session() {
+        let shared = |a: (&str, &str, Option<&str>), b: (&str, &str, Option<&str>)| {
+            shared_world(&volume(a.0, a.1, a.2), &volume(b.0, b.1, b.2))
+        };
+        let frame = Some("same frame of reference");
+        assert_eq!(shared(("CT", "1", Some("f")), ("PET", "2", Some("f"))), frame);
+        assert_eq!(shared(("CT", "1", Some("f")), ("T1", "1", Some("g"))), None);
+        assert_eq!(shared(("T1", "1", None), ("T2", "1", None)), Some("same session"));
+        assert_eq!(shared(("T1", "1", None), ("T2", "2", None)), None);
+        assert_eq!(shared(("T1", "1", None), ("T1", "1", None)), None);
     }
 }

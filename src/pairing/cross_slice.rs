@@ -21,7 +21,13 @@ pub(super) fn pairs(
                     break;
                 }
                 let reason = format!("slices of one series, {distance:.2} mm apart");
-                all.push(row(Kind::CrossSlice, split, (volume, anchor), (volume, positive), reason));
+                all.push(row(
+                    Kind::CrossSlice,
+                    split,
+                    (volume, anchor),
+                    (volume, positive),
+                    reason,
+                ));
             }
         }
     }

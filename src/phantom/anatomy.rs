@@ -53,7 +53,7 @@ pub(super) struct Cortex {
     pub csf_mm: f64,
     pub thickness_mm: f64,
     pub folds: Folds,
-    /// Phase in radians by which the left side's folds differ from the right's.
+    /// Phase in radians by which the folds of the sides differ from the mean, either way.
     pub asymmetry: f64,
     pub sulcus_width_mm: f64,
     pub sulcus_depth_mm: f64,
@@ -104,9 +104,16 @@ fn paint(mixture: &mut Mixture, tissue: Tissue, share: f64) {
     }
 }
 
+/// Puts a share of one mixture in place of as much of another.
+fn blend(mixture: &mut Mixture, over: &Mixture, share: f64) {
+    for (fraction, other) in mixture.iter_mut().zip(over) {
+        *fraction += (other - *fraction) * share as f32;
+    }
+}
+
 fn paint_parts(mixture: &mut Mixture, parts: &[Part], point_mm: DVec3) {
     for part in parts {
-        paint(mixture, part.tissue, inside(part.shape.distance_mm(point_mm)));
+        paint(mixture, part.tissue, part.shape.inside(point_mm));
     }
 }
 
@@ -128,12 +135,14 @@ impl Anatomy {
             if share == 0.0 {
                 return mixture;
             }
-            paint(&mut mixture, Tissue::Fat, share);
-            paint(&mut mixture, Tissue::Muscle, inside(body_mm + self.cranium.scalp_mm));
-            paint(&mut mixture, Tissue::Bone, inside(cranium_mm - skull_mm));
+            let mut body = [0.0; Tissue::COUNT];
+            body[Tissue::Fat as usize] = 1.0;
+            paint(&mut body, Tissue::Muscle, inside(body_mm + self.cranium.scalp_mm));
+            paint(&mut body, Tissue::Bone, inside(cranium_mm - skull_mm));
             let marrow_mm = (cranium_mm - 0.5 * skull_mm).abs() - 0.2 * skull_mm;
-            paint(&mut mixture, Tissue::Fat, 0.6 * inside(marrow_mm));
-            paint_parts(&mut mixture, &self.outer, point_mm);
+            paint(&mut body, Tissue::Fat, 0.6 * inside(marrow_mm));
+            paint_parts(&mut body, &self.outer, point_mm);
+            blend(&mut mixture, &body, share);
         }
         if inside(cranium_mm) > 0.0 {
             self.paint_brain(&mut mixture, point_mm, cranium_mm, session);
@@ -144,7 +153,8 @@ impl Anatomy {
     /// The signed distance to the skin: the head, the face and the neck as one.
     fn body_mm(&self, p: DVec3, head_mm: f64) -> f64 {
         let mut body_mm = head_mm;
-        if p.z < 0.0 {
+        // Neck and face end well below.
+        if p.z < 30.0 {
             let [x, y] = self.neck_radii_mm;
             let level = DVec3::new(p.x, p.y - self.neck_y_mm, 0.0);
             let neck_mm = ellipsoid_distance(level, DVec3::new(x, y, 1e3), 1.0);
@@ -155,14 +165,7 @@ impl Anatomy {
         body_mm
     }
 
-    fn paint_brain(
-        &self,
-        mixture: &mut Mixture,
-        point_mm: DVec3,
-        cranium_mm: f64,
-        session: usize,
-    ) {
-        let within = inside(cranium_mm);
+    fn paint_brain(&self, mixture: &mut Mixture, point_mm: DVec3, cranium_mm: f64, session: usize) {
         let brain_mm = self.cortex.brain_mm(point_mm, cranium_mm, self.cranium.half_axes_mm.z);
         let mut brain = [0.0; Tissue::COUNT];
         brain[Tissue::Csf as usize] = 1.0;
@@ -174,9 +177,7 @@ impl Anatomy {
         let lesion_mm = point_mm.distance(self.lesion.centre_mm) - radius_mm;
         paint(&mut brain, Tissue::Oedema, inside(lesion_mm - 0.6 * radius_mm));
         paint(&mut brain, Tissue::Tumour, inside(lesion_mm));
-        for (outer, inner) in mixture.iter_mut().zip(&brain) {
-            *outer += (inner - *outer) * within as f32;
-        }
+        blend(mixture, &brain, inside(cranium_mm));
     }
 }
 
@@ -190,14 +191,35 @@ impl Cortex {
             return hull_mm;
         }
         let mut folds = self.folds;
-        if p.x < 0.0 {
-            folds.phase.x += self.asymmetry;
-        }
+        folds.phase.x += self.asymmetry * (p.x / 8.0).clamp(-1.0, 1.0);
         let mirrored = DVec3::new(p.x.abs(), p.y, p.z);
         let sulcus_mm = (folds.distance_mm(mirrored) - 0.5 * self.sulcus_width_mm)
             .max(-cranium_mm - self.sulcus_depth_mm);
         let above_mm = 0.28 * height_mm - p.z;
         let fissure_mm = (p.x.abs() - 0.5 * self.fissure_width_mm).max(above_mm);
         hull_mm.max(-sulcus_mm).max(-fissure_mm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tissues_fill_space_and_pass_smoothly_into_each_other() {
+        let anatomy = Anatomy::of_subject(0, "07");
+        for line in 0..60 {
+            let (column, row) = (f64::from(line % 10), f64::from(line / 10));
+            let from = DVec3::new(column * 14.0 - 83.0, -110.0, row * 24.0 - 80.0);
+            let mut last = anatomy.mixture_at(from, 0);
+            for step in 1..1100 {
+                let along = DVec3::new(0.06, 0.2, 0.03) * f64::from(step);
+                let mixture = anatomy.mixture_at(from + along, 0);
+                assert!((mixture.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+                let change: f32 = mixture.iter().zip(&last).map(|(a, b)| (a - b).abs()).sum();
+                assert!(change < 0.8, "{change} within 0.21 mm at line {line}, step {step}");
+                last = mixture;
+            }
+        }
     }
 }

@@ -5,29 +5,27 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use crate::geometry::{Affine, DMat3, DVec3};
+use crate::{
+    geometry::{Affine, DMat3, DVec3},
+    io::dicom::uid_of,
+};
 
 /// The stream of one purpose of one part of the cohort, such as `["subject", "03", "bias", "T1"]`.
 pub(super) fn stream(seed: u64, purpose: &[&str]) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(digest(seed, purpose))
 }
 
-/// A DICOM unique identifier under the root of UUIDs, the same for the same purpose.
-///
-/// # Source
-/// DICOM PS3.5 B.2: `2.25.` and a UUID as one decimal number. The UUID is of
-/// version 8 (RFC 9562): its bits are a digest.
+/// A DICOM unique identifier, the same for the same purpose.
 pub(super) fn uid(seed: u64, purpose: &[&str]) -> String {
-    let mut bytes = [0u8; 16];
-    bytes.copy_from_slice(&digest(seed, purpose)[..16]);
-    bytes[6] = (bytes[6] & 0x0f) | 0x80;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    format!("2.25.{}", u128::from_be_bytes(bytes))
+    let seed = seed.to_string();
+    let mut words = vec!["mivox phantom 1", &seed];
+    words.extend(purpose);
+    uid_of(&words)
 }
 
-/// A file name that says nothing: eight hexadecimal digits.
+/// A file name that says nothing: sixteen hexadecimal digits.
 pub(super) fn opaque_name(seed: u64, purpose: &[&str]) -> String {
-    digest(seed, purpose)[16..20].iter().map(|b| format!("{b:02x}")).collect()
+    digest(seed, purpose)[16..24].iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn digest(seed: u64, purpose: &[&str]) -> [u8; 32] {
@@ -76,12 +74,5 @@ mod tests {
         assert_eq!(first(&["a", "b"]), first(&["a", "b"]));
         assert_ne!(first(&["a", "b"]), first(&["ab"]));
         assert_ne!(first(&["a"]), stream(2, &["a"]).random::<u64>());
-    }
-
-    #[test]
-    fn uids_are_valid() {
-        let uid = uid(7, &["study"]);
-        assert!(uid.starts_with("2.25.") && uid.len() <= 64);
-        assert!(uid[5..].bytes().all(|b| b.is_ascii_digit()) && !uid[5..].starts_with('0'));
     }
 }

@@ -121,8 +121,8 @@ impl Anatomy {
 }
 
 fn draw_cortex(rng: &mut impl Rng, wear: f64) -> Cortex {
-    let turn = DMat3::from_rotation_z(between(rng, 0.0, std::f64::consts::TAU))
-        * small_turn(rng, 60.0);
+    let turn =
+        DMat3::from_rotation_z(between(rng, 0.0, std::f64::consts::TAU)) * small_turn(rng, 60.0);
     let mut period = || between(rng, 38.0, 58.0);
     let period_mm = DVec3::new(period(), period(), period());
     let phase = around_zero(rng, DVec3::splat(std::f64::consts::PI));
@@ -130,7 +130,7 @@ fn draw_cortex(rng: &mut impl Rng, wear: f64) -> Cortex {
         csf_mm: 2.0 + 2.5 * wear * between(rng, 0.6, 1.2),
         thickness_mm: between(rng, 3.6, 4.6),
         folds: Folds { turn, period_mm, phase },
-        asymmetry: between(rng, -0.8, 0.8),
+        asymmetry: between(rng, -0.4, 0.4),
         sulcus_width_mm: 1.6 + 2.4 * wear * between(rng, 0.5, 1.2),
         sulcus_depth_mm: between(rng, 17.0, 25.0),
         fissure_width_mm: 2.0 + 2.0 * wear,

@@ -59,10 +59,9 @@ fn protocol(modality: Modality) -> ([f64; 3], Orientation) {
         Modality::T2 => ([0.95, 0.95, 1.12], axial([true, true, false])),
         Modality::Flair => ([1.05, 1.05, 1.3], axial([true, false, false])),
         // Sagittal: columns run to posterior, rows to inferior, slices to the right.
-        Modality::Pd => (
-            [1.1, 0.9, 1.2],
-            Orientation { world_axis: [1, 2, 0], flipped: [true, true, false] },
-        ),
+        Modality::Pd => {
+            ([1.1, 0.9, 1.2], Orientation { world_axis: [1, 2, 0], flipped: [true, true, false] })
+        }
         Modality::Ct => ([0.9, 0.9, 0.9], axial([true, true, false])),
         _ => ([1.3, 1.3, 1.1], axial([true, true, true])),
     }
@@ -90,7 +89,10 @@ pub(super) fn grid_of(name: &ScanName<'_>, settings: &Settings, dicom: bool) -> 
     let [i, j, k] = steps;
     let matrix = small_turn(rng, 4.0) * DMat3::from_cols(i, j, k);
     let centre_mm = around_zero(rng, DVec3::splat(5.0));
-    Grid { shape, ras_from_voxel: Affine::from_mat3_translation(matrix, centre_mm - matrix * middle) }
+    Grid {
+        shape,
+        ras_from_voxel: Affine::from_mat3_translation(matrix, centre_mm - matrix * middle),
+    }
 }
 
 /// A scan as it comes from the scanner, and what one unit of [`Contrast`] became.
@@ -100,7 +102,12 @@ pub(super) struct Scan {
 }
 
 /// The scan of a scene on a grid: arbitrary units for MR, HU for CT, Bq/ml for PET.
-pub(super) fn scan(scene: &Scene<'_>, contrast: &Contrast, grid: Grid, name: &ScanName<'_>) -> Scan {
+pub(super) fn scan(
+    scene: &Scene<'_>,
+    contrast: &Contrast,
+    grid: Grid,
+    name: &ScanName<'_>,
+) -> Scan {
     let [ni, nj, nk] = grid.shape;
     let mut voxels = Array3::<f32>::zeros((nk, nj, ni));
     let head_from_voxel = scene.ras_from_head.inverse() * grid.ras_from_voxel;
@@ -144,7 +151,7 @@ impl Detector {
         let rng = &mut name.stream("detector");
         let family = name.modality.family();
         let (scale, noise) = match family {
-            Family::Mr => (400.0 * 4.0_f64.powf(rng.random()), between(rng, 0.015, 0.03)),
+            Family::Mr => (200.0 * 4.0_f64.powf(rng.random()), between(rng, 0.015, 0.03)),
             Family::Ct => (1.0, 10.0),
             Family::Nuclear => (1000.0 * between(rng, 0.7, 1.4), 0.0),
         };

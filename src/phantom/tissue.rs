@@ -35,6 +35,23 @@ pub enum Tissue {
 impl Tissue {
     /// How many tissues there are.
     pub const COUNT: usize = 11;
+
+    /// The word used in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Air => "air",
+            Self::Fat => "fat",
+            Self::Muscle => "muscle",
+            Self::Bone => "bone",
+            Self::Csf => "csf",
+            Self::Gray => "gray",
+            Self::White => "white",
+            Self::Tumour => "tumour",
+            Self::Oedema => "oedema",
+            Self::Blood => "blood",
+            Self::Calcium => "calcium",
+        }
+    }
 }
 
 /// Volume fractions of the tissues at one place, in the order of [`Tissue`]; they sum to one.
@@ -84,14 +101,8 @@ impl Contrast {
 mod tests {
     use super::*;
 
-    const KNOWN: [Modality; 6] = [
-        Modality::T1,
-        Modality::T2,
-        Modality::Flair,
-        Modality::Pd,
-        Modality::Ct,
-        Modality::Pet,
-    ];
+    const KNOWN: [Modality; 6] =
+        [Modality::T1, Modality::T2, Modality::Flair, Modality::Pd, Modality::Ct, Modality::Pet];
 
     #[test]
     fn no_modality_is_a_monotonic_function_of_another() {

@@ -25,7 +25,9 @@ const AHEAD: usize = 2;
 #[non_exhaustive]
 pub enum BatchError {
     /// Fewer pairs than a batch needs.
-    #[error("a batch of {batch} pairs needs at least as many training pairs; there are {pairs}. Lower batch, or add scans")]
+    #[error(
+        "a batch of {batch} pairs needs at least as many training pairs; there are {pairs}. Lower batch, or add scans"
+    )]
     TooFew {
         /// Pairs in a batch.
         batch: usize,

@@ -69,15 +69,19 @@ impl State {
     pub fn write(&self, path: &Path, digest: &str) -> Result<(), CheckpointError> {
         let metrics: Vec<f32> = self.metrics.iter().flat_map(numbers).collect();
         let parts =
-            [("params", &self.params), ("m", &self.m), ("v", &self.v), ("metrics", &metrics)]
-                .map(|(name, values)| {
+            [("params", &self.params), ("m", &self.m), ("v", &self.v), ("metrics", &metrics)].map(
+                |(name, values)| {
                     (name, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
-                });
+                },
+            );
         let damaged = |_| CheckpointError::Damaged { what: "it cannot be laid out" };
         let views = parts
             .iter()
             .map(|(name, bytes)| {
-                Ok((*name, TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(damaged)?))
+                Ok((
+                    *name,
+                    TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(damaged)?,
+                ))
             })
             .collect::<Result<Vec<_>, CheckpointError>>()?;
         let about = HashMap::from([
@@ -102,15 +106,13 @@ impl State {
             Err(source) => return Err(CheckpointError::Io { action: "read", source }),
         };
         let damaged = |what| CheckpointError::Damaged { what };
-        let (_, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|_| damaged("its header"))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|_| damaged("its header"))?;
         let about = header.metadata().as_ref();
         let entry = |key: &str| about.and_then(|about| about.get(key));
         if entry("digest").map(String::as_str) != Some(digest) {
             return Ok(None);
         }
-        let step =
-            entry("step").and_then(|s| s.parse().ok()).ok_or_else(|| damaged("its step"))?;
+        let step = entry("step").and_then(|s| s.parse().ok()).ok_or_else(|| damaged("its step"))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|_| damaged("its tensors"))?;
         let read = |name: &str| -> Result<Vec<f32>, CheckpointError> {
             let tensor = tensors.tensor(name).map_err(|_| damaged("a tensor is missing"))?;

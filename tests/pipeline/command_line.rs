@@ -45,9 +45,7 @@ fn doctor_says_what_to_type_where_onnx_runtime_is_missing() {
 fn mistakes_are_named() {
     let sources = "[[source]]\nname = 'scans'\npath = 'nowhere'\n";
     let place = Workplace::new(&Pipeline { sources, rest: SMALL });
-    let stderr = |words: &[&str]| {
-        String::from_utf8_lossy(&place.run(words, 1).stderr).into_owned()
-    };
+    let stderr = |words: &[&str]| String::from_utf8_lossy(&place.run(words, 1).stderr).into_owned();
     assert!(stderr(&["index"]).contains("source \"scans\" cannot be read"));
     assert!(stderr(&["train"]).contains("mivox pairs"));
     fs::create_dir(place.path("nowhere")).unwrap();

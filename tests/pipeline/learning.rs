@@ -2,7 +2,7 @@
 
 use mivox::{evaluate::EvaluationRow, table};
 
-use crate::workplace::{Pipeline, Workplace, phantom};
+use crate::workplace::{Pipeline, SMALL, Workplace, phantom};
 
 const PIPELINE: &str = r#"
 [prepare]
@@ -68,4 +68,15 @@ fn retrieval_and_bound_beat_the_untrained_encoder_over_three_seeds() {
         assert!(found > untrained + 0.15, "seed {seed}: {found} against {untrained}");
         assert!(bound > bound_untrained + 0.7, "seed {seed}: {bound} against {bound_untrained}");
     }
+}
+
+#[test]
+fn a_bound_that_stays_at_zero_is_told_aloud() {
+    // At this temperature all logits are nearly equal: loss = ln K.
+    let rest = SMALL.replace("[train]", "[train]\ntemperature = 100.0");
+    let sources = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
+    let place = Workplace::new(&Pipeline { sources, rest: &rest });
+    phantom(place.folder.path(), &["--subjects", "4", "--sessions", "1"]);
+    let said = String::from_utf8_lossy(&place.run(&["run"], 0).stderr).into_owned();
+    assert!(said.contains("WARNING: after the whole warm-up the bound is 0.0"), "{said}");
 }

@@ -13,9 +13,11 @@ fn through_every_stage(sources: &str) -> (Vec<CohortRow>, Vec<PairRow>) {
     let place = Workplace::new(&Pipeline { sources, rest: SMALL });
     place.run(&["run"], 0);
     let results = place.results();
-    let (rows, values, width) =
-        table::read_with_vectors::<EmbeddingRow>(&results.join("embeddings/part-00000.parquet"), "embedding")
-            .unwrap();
+    let (rows, values, width) = table::read_with_vectors::<EmbeddingRow>(
+        &results.join("embeddings/part-00000.parquet"),
+        "embedding",
+    )
+    .unwrap();
     assert_eq!(values.len(), rows.len() * width);
     assert!(values.iter().all(|v| v.is_finite()));
     let cohort: Vec<CohortRow> = table::read(&results.join("cohort.parquet")).unwrap();
@@ -70,5 +72,8 @@ fn t1_t2_and_flair_of_multiple_sclerosis_from_nifti() {
     assert!(cohort.len() >= 10, "{}", cohort.len());
     let found = modalities(&pairs);
     assert!(found.iter().any(|(a, b)| a == "T1" && b == "T2"), "{found:?}");
-    assert!(found.iter().any(|(a, b)| a == "T2" && b == "FLAIR" || a == "FLAIR" && b == "T2"), "{found:?}");
+    assert!(
+        found.iter().any(|(a, b)| a == "T2" && b == "FLAIR" || a == "FLAIR" && b == "T2"),
+        "{found:?}"
+    );
 }

@@ -120,17 +120,8 @@ fn training_graph(batch: usize, layout: &Layout) -> Result<Vec<u8>, Error> {
     let grads = gradient(&mut g, loss, &weights)?;
     let grads = layout.flatten(&mut g, &grads)?;
     let (grads, norm) = clip_by_global_norm(&mut g, grads, 1.0)?;
-    let state = AdamWState {
-        params,
-        grads,
-        m,
-        v,
-    };
-    let step = AdamWStep {
-        lr,
-        bias_correction1,
-        bias_correction2,
-    };
+    let state = AdamWState { params, grads, m, v };
+    let step = AdamWStep { lr, bias_correction1, bias_correction2 };
     let update = AdamW::default().update(&mut g, layout, state, step)?;
     g.output("loss", loss);
     g.output("norm", norm);

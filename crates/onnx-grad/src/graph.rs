@@ -67,10 +67,7 @@ impl Graph {
 
     /// A value that the caller feeds under this name.
     pub fn input(&mut self, name: &str, element: ElementType, shape: &[usize]) -> Value {
-        let value = self.push(
-            TensorType::new(element, shape),
-            Origin::Input(name.to_owned()),
-        );
+        let value = self.push(TensorType::new(element, shape), Origin::Input(name.to_owned()));
         self.inputs.push(value);
         value
     }
@@ -169,11 +166,7 @@ impl Graph {
             .enumerate()
             .map(|(output, ty)| self.push(ty, Origin::Node { node, output }))
             .collect();
-        self.nodes.push(Node {
-            op: key.0.clone(),
-            inputs: key.1.clone(),
-            outputs,
-        });
+        self.nodes.push(Node { op: key.0.clone(), inputs: key.1.clone(), outputs });
         self.known_nodes.insert(key, node);
         Ok(node)
     }

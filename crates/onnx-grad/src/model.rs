@@ -86,10 +86,8 @@ impl ModelProto {
     /// Sets a key of the metadata, in place of the value that it had.
     pub fn set_metadata(&mut self, key: &str, value: &str) {
         self.metadata_props.retain(|entry| entry.key != key);
-        self.metadata_props.push(StringStringEntryProto {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        });
+        self.metadata_props
+            .push(StringStringEntryProto { key: key.to_owned(), value: value.to_owned() });
     }
 
     /// The shape of an input, `None` for each symbolic size; `None` where there

@@ -149,11 +149,7 @@ impl Pullback<'_> {
     }
 
     pub fn no_gradient(&self, operator: &'static str, detail: &'static str) -> Error {
-        Error::NoGradient {
-            node: self.name.to_owned(),
-            operator,
-            detail,
-        }
+        Error::NoGradient { node: self.name.to_owned(), operator, detail }
     }
 }
 

@@ -25,12 +25,7 @@ pub struct AdamW {
 impl Default for AdamW {
     /// β₁ = 0.9, β₂ = 0.999, ε = 1e-8, λ = 0.01.
     fn default() -> Self {
-        Self {
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-            weight_decay: 0.01,
-        }
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }
     }
 }
 
@@ -170,9 +165,5 @@ fn require(g: &Graph, values: &[Value], shape: &[usize]) -> Result<(), Error> {
         return Ok(());
     }
     let received: Vec<_> = values.iter().map(|&v| g.ty(v)).collect();
-    Err(Error::shape(
-        "AdamW",
-        format!("the shape {shape:?}"),
-        &received,
-    ))
+    Err(Error::shape("AdamW", format!("the shape {shape:?}"), &received))
 }

@@ -19,11 +19,7 @@ pub struct Parameter {
 impl Parameter {
     /// A parameter of this name, shape and decay.
     pub fn new(name: impl Into<String>, shape: &[usize], decay: bool) -> Self {
-        Self {
-            name: name.into(),
-            shape: shape.to_vec(),
-            decay,
-        }
+        Self { name: name.into(), shape: shape.to_vec(), decay }
     }
 }
 
@@ -55,11 +51,7 @@ impl Layout {
             let name = parameter.name;
             return Err(Error::DuplicateName { name });
         }
-        let used = if parameter.decay {
-            &mut self.decayed
-        } else {
-            &mut self.undecayed
-        };
+        let used = if parameter.decay { &mut self.decayed } else { &mut self.undecayed };
         self.places.push(*used);
         *used += count(&parameter.shape);
         self.parameters.push(parameter);
@@ -106,17 +98,11 @@ impl Layout {
         if order.is_empty() {
             return Ok(Vec::new());
         }
-        let sizes: Vec<usize> = order
-            .iter()
-            .map(|&i| count(&self.parameters[i].shape))
-            .collect();
+        let sizes: Vec<usize> = order.iter().map(|&i| count(&self.parameters[i].shape)).collect();
         let parts = g.split(flat, 0, &sizes)?;
         let mut bound: Vec<(usize, Value)> = order.into_iter().zip(parts).collect();
         bound.sort_unstable();
-        bound
-            .into_iter()
-            .map(|(i, part)| g.reshape(part, &self.parameters[i].shape))
-            .collect()
+        bound.into_iter().map(|(i, part)| g.reshape(part, &self.parameters[i].shape)).collect()
     }
 
     /// The parameters as named initializers, with their elements from a flat

@@ -46,10 +46,7 @@ pub(crate) struct TensorType {
 
 impl TensorType {
     pub fn new(element: ElementType, shape: impl Into<Vec<usize>>) -> Self {
-        Self {
-            element,
-            shape: shape.into(),
-        }
+        Self { element, shape: shape.into() }
     }
 }
 
@@ -79,9 +76,7 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 /// split in those it lacked and those where its size was one.
 pub(crate) fn broadcast_axes(from: &[usize], to: &[usize]) -> (usize, Vec<usize>) {
     let lacking = to.len().saturating_sub(from.len());
-    let stretched = (lacking..to.len())
-        .filter(|&i| from[i - lacking] == 1 && to[i] != 1)
-        .collect();
+    let stretched = (lacking..to.len()).filter(|&i| from[i - lacking] == 1 && to[i] != 1).collect();
     (lacking, stretched)
 }
 
@@ -102,10 +97,7 @@ pub(crate) fn axes(
     list: &[i64],
     x: &TensorType,
 ) -> Result<Vec<usize>, Error> {
-    let mut found = list
-        .iter()
-        .map(|&a| axis(operator, a, x))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut found = list.iter().map(|&a| axis(operator, a, x)).collect::<Result<Vec<_>, _>>()?;
     found.sort_unstable();
     if found.windows(2).any(|w| w[0] == w[1]) {
         let required = format!("distinct axes in place of {list:?}");

@@ -25,9 +25,7 @@ fn options() -> model::WriteOptions {
 fn encoder(batch: usize, weights: &[f32]) -> Graph {
     let mut g = Graph::new();
     let x = g.input("x", ElementType::F32, &[batch, TOKENS, WIDTH]);
-    let p = transformer::layout()
-        .bind_initializers(&mut g, weights)
-        .unwrap();
+    let p = transformer::layout().bind_initializers(&mut g, weights).unwrap();
     let y = transformer::embed(&mut g, x, &p).unwrap();
     g.output("y", y);
     g
@@ -41,10 +39,7 @@ fn any_batch_agrees_with_the_static_graph() {
     for built in [1, 2, TOKENS, WIDTH, 5] {
         let bytes = model::write(&encoder(built, &weights), &options()).unwrap();
         let read = model::read(&bytes).unwrap();
-        assert_eq!(
-            read.input_shape("x"),
-            Some(vec![None, Some(TOKENS), Some(WIDTH)])
-        );
+        assert_eq!(read.input_shape("x"), Some(vec![None, Some(TOKENS), Some(WIDTH)]));
         assert_eq!(read.output_shape("y"), Some(vec![None, Some(WIDTH)]));
         let mut dynamic = Model::load(&bytes);
         for batch in [1, 3, 7] {
@@ -65,12 +60,7 @@ fn refused(build: impl Fn(&mut Graph, Value) -> Result<Value, Error>) -> (String
     g.output("y", y);
     assert!(model::write(&g, &model::WriteOptions::default()).is_ok());
     match model::write(&g, &options()) {
-        Err(Error::Batch {
-            node,
-            operator,
-            batch: 4,
-            reason,
-        }) => {
+        Err(Error::Batch { node, operator, batch: 4, reason }) => {
             assert!(!reason.is_empty());
             (node, operator.to_owned())
         }

@@ -10,7 +10,7 @@ mod reference;
 #[path = "support/runtime.rs"]
 mod runtime;
 
-use onnx_grad::{ElementType, Graph};
+use onnx_grad::{ElementType, Graph, Value};
 use problem::check;
 use reference::{Array, erf};
 
@@ -54,28 +54,50 @@ fn unary() {
 
 #[test]
 fn gelu_far_from_the_origin() {
-    let x = [Array::new(
-        &[8],
-        &[-30.0, -9.0, -5.5, -3.0, 3.0, 5.5, 9.0, 30.0],
-    )];
+    let x = [Array::new(&[8], &[-30.0, -9.0, -5.5, -3.0, 3.0, 5.5, 9.0, 30.0])];
     check(&x, |g, x| g.gelu(x[0]), |x| x[0].gelu());
 }
 
-#[test]
-fn relu_and_norm_are_flat_at_the_origin() {
-    // central differences would give one half for relu and nothing for the norm
+/// The gradient of a scalar in a vector, where central differences have none.
+fn gradient_at(
+    x: &Array,
+    build: impl Fn(&mut Graph, Value) -> Result<Value, onnx_grad::Error>,
+) -> Array {
     let mut g = Graph::new();
-    let x = g.input("x", ElementType::F32, &[2]);
-    let y = g.relu(x).unwrap();
-    let y = g.reduce_sum(y, &[0], false).unwrap();
-    let norm = g.reduce_l2(x, &[0], false).unwrap();
-    let loss = g.add(y, norm).unwrap();
-    let grads = onnx_grad::gradient(&mut g, loss, &[x]).unwrap();
+    let input = g.input("x", ElementType::F32, &x.shape);
+    let loss = build(&mut g, input).unwrap();
+    let grads = onnx_grad::gradient(&mut g, loss, &[input]).unwrap();
     g.output("dx", grads[0]);
     let bytes = onnx_grad::model::write(&g, &Default::default()).unwrap();
+    runtime::Model::load(&bytes).run(&[("x", x)])["dx"].clone()
+}
+
+#[test]
+fn slopes_where_there_is_no_derivative() {
     let zeros = Array::new(&[2], &[0.0, 0.0]);
-    let outputs = runtime::Model::load(&bytes).run(&[("x", &zeros)]);
-    assert_eq!(outputs["dx"], zeros);
+    let relu = gradient_at(&zeros, |g, x| {
+        let y = g.relu(x)?;
+        g.reduce_sum(y, &[0], false)
+    });
+    assert_eq!(relu, zeros);
+    let abs = gradient_at(&zeros, |g, x| {
+        let y = g.abs(x)?;
+        g.reduce_sum(y, &[0], false)
+    });
+    assert_eq!(abs, zeros);
+    let norm = gradient_at(&zeros, |g, x| g.reduce_l2(x, &[0], false));
+    assert_eq!(norm, zeros);
+    let tie = Array::new(&[4], &[3.0, 1.0, 3.0, 2.0]);
+    let max = gradient_at(&tie, |g, x| g.reduce_max(x, &[0], false));
+    assert_eq!(max, Array::new(&[4], &[0.5, 0.0, 0.5, 0.0]));
+    let first = gradient_at(&zeros, |g, x| {
+        let zero = g.scalar(0.0);
+        let y = g.maximum(x, zero)?;
+        let z = g.minimum(x, zero)?;
+        let y = g.add(y, z)?;
+        g.reduce_sum(y, &[0], false)
+    });
+    assert_eq!(first, Array::new(&[2], &[2.0, 2.0]));
 }
 
 #[test]
@@ -132,14 +154,10 @@ fn selection() {
 
 #[test]
 fn stopped_gradient() {
-    let mut g = Graph::new();
-    let x = g.input("x", ElementType::F32, &[]);
-    let held = g.stop_gradient(x).unwrap();
-    let loss = g.mul(x, held).unwrap();
-    let grads = onnx_grad::gradient(&mut g, loss, &[x]).unwrap();
-    g.output("dx", grads[0]);
-    let bytes = onnx_grad::model::write(&g, &Default::default()).unwrap();
     let three = Array::new(&[], &[3.0]);
-    let outputs = runtime::Model::load(&bytes).run(&[("x", &three)]);
-    assert_eq!(outputs["dx"], three);
+    let dx = gradient_at(&three, |g, x| {
+        let held = g.stop_gradient(x)?;
+        g.mul(x, held)
+    });
+    assert_eq!(dx, three);
 }

@@ -25,80 +25,35 @@ fn refusal(
 fn shapes_that_do_not_fit() {
     let (operator, message) = refusal(&[&[2, 3], &[4]], |g, x| g.add(x[0], x[1]));
     assert_eq!(operator, "Add");
-    assert!(
-        message.contains("[2, 3]") && message.contains("[4]"),
-        "{message}"
-    );
+    assert!(message.contains("[2, 3]") && message.contains("[4]"), "{message}");
     let cases: [(&str, (&str, String)); 19] = [
-        (
-            "MatMul",
-            refusal(&[&[2, 3], &[4, 2]], |g, x| g.matmul(x[0], x[1])),
-        ),
-        (
-            "MatMul",
-            refusal(&[&[3], &[3, 2]], |g, x| g.matmul(x[0], x[1])),
-        ),
-        (
-            "MatMul",
-            refusal(&[&[2, 1, 3], &[3, 3, 2]], |g, x| g.matmul(x[0], x[1])),
-        ),
-        (
-            "Gemm",
-            refusal(&[&[2, 3], &[3, 2]], |g, x| g.gemm(x[0], true, x[1], false)),
-        ),
+        ("MatMul", refusal(&[&[2, 3], &[4, 2]], |g, x| g.matmul(x[0], x[1]))),
+        ("MatMul", refusal(&[&[3], &[3, 2]], |g, x| g.matmul(x[0], x[1]))),
+        ("MatMul", refusal(&[&[2, 1, 3], &[3, 3, 2]], |g, x| g.matmul(x[0], x[1]))),
+        ("Gemm", refusal(&[&[2, 3], &[3, 2]], |g, x| g.gemm(x[0], true, x[1], false))),
         ("Reshape", refusal(&[&[2, 3]], |g, x| g.reshape(x[0], &[5]))),
-        (
-            "Transpose",
-            refusal(&[&[2, 3]], |g, x| g.transpose(x[0], &[0, 0])),
-        ),
-        (
-            "Transpose",
-            refusal(&[&[2, 3]], |g, x| g.transpose(x[0], &[0])),
-        ),
-        (
-            "Expand",
-            refusal(&[&[2, 3]], |g, x| g.expand(x[0], &[4, 3])),
-        ),
+        ("Transpose", refusal(&[&[2, 3]], |g, x| g.transpose(x[0], &[0, 0]))),
+        ("Transpose", refusal(&[&[2, 3]], |g, x| g.transpose(x[0], &[0]))),
+        ("Expand", refusal(&[&[2, 3]], |g, x| g.expand(x[0], &[4, 3]))),
         ("Squeeze", refusal(&[&[2, 3]], |g, x| g.squeeze(x[0], &[0]))),
-        (
-            "Unsqueeze",
-            refusal(&[&[2, 3]], |g, x| g.unsqueeze(x[0], &[0, -4])),
-        ),
-        (
-            "ReduceSum",
-            refusal(&[&[2, 3]], |g, x| g.reduce_sum(x[0], &[2], true)),
-        ),
-        (
-            "ReduceSum",
-            refusal(&[&[2, 3]], |g, x| g.reduce_sum(x[0], &[1, -1], true)),
-        ),
-        (
-            "Concat",
-            refusal(&[&[2, 3], &[3, 2]], |g, x| g.concat(x, 0)),
-        ),
+        ("Unsqueeze", refusal(&[&[2, 3]], |g, x| g.unsqueeze(x[0], &[0, -4]))),
+        ("ReduceSum", refusal(&[&[2, 3]], |g, x| g.reduce_sum(x[0], &[2], true))),
+        ("ReduceSum", refusal(&[&[2, 3]], |g, x| g.reduce_sum(x[0], &[1, -1], true))),
+        ("Concat", refusal(&[&[2, 3], &[3, 2]], |g, x| g.concat(x, 0))),
         ("Concat", refusal(&[], |g, x| g.concat(x, 0))),
-        (
-            "Split",
-            refusal(&[&[2, 3]], |g, x| Ok(g.split(x[0], 1, &[1, 1])?[0])),
-        ),
+        ("Split", refusal(&[&[2, 3]], |g, x| Ok(g.split(x[0], 1, &[1, 1])?[0]))),
         ("Slice", refusal(&[&[2, 3]], |g, x| g.slice(x[0], 1, 2..4))),
         (
             "Conv",
-            refusal(&[&[1, 2, 3, 3], &[1, 3, 2, 2]], |g, x| {
-                g.conv(x[0], x[1], [1, 1], [0; 4])
-            }),
+            refusal(&[&[1, 2, 3, 3], &[1, 3, 2, 2]], |g, x| g.conv(x[0], x[1], [1, 1], [0; 4])),
         ),
         (
             "Conv",
-            refusal(&[&[1, 2, 3, 3], &[1, 2, 2, 4]], |g, x| {
-                g.conv(x[0], x[1], [1, 1], [0; 4])
-            }),
+            refusal(&[&[1, 2, 3, 3], &[1, 2, 2, 4]], |g, x| g.conv(x[0], x[1], [1, 1], [0; 4])),
         ),
         (
             "LayerNormalization",
-            refusal(&[&[2, 3], &[2], &[3]], |g, x| {
-                g.layer_norm(x[0], x[1], x[2], -1, 1e-5)
-            }),
+            refusal(&[&[2, 3], &[2], &[3]], |g, x| g.layer_norm(x[0], x[1], x[2], -1, 1e-5)),
         ),
     ];
     for (expected, (operator, message)) in cases {
@@ -113,20 +68,10 @@ fn element_types_that_do_not_fit() {
     let x = g.input("x", ElementType::F32, &[2]);
     let i = g.input("i", ElementType::I64, &[2]);
     for result in [g.add(x, i), g.exp(i), g.gather(x, x, 0), g.where_(x, x, x)] {
-        assert!(
-            matches!(result, Err(Error::ElementType { .. })),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(Error::ElementType { .. })), "{result:?}");
     }
     let result = g.initializer_f32("w", &[2, 2], vec![0.0; 3]);
-    assert!(matches!(
-        result,
-        Err(Error::Length {
-            required: 4,
-            received: 3,
-            ..
-        })
-    ));
+    assert!(matches!(result, Err(Error::Length { required: 4, received: 3, .. })));
 }
 
 #[test]

@@ -47,10 +47,7 @@ fn a_written_model_reads_back() {
     assert_eq!(read.ir_version, 9);
     assert_eq!(read.opset_import[0].version, 20);
     assert_eq!(read.producer_name, "onnx-grad");
-    assert_eq!(
-        read.input_shape("x"),
-        Some(vec![Some(2), Some(TOKENS), Some(WIDTH)])
-    );
+    assert_eq!(read.input_shape("x"), Some(vec![Some(2), Some(TOKENS), Some(WIDTH)]));
     assert_eq!(read.output_shape("loss"), Some(vec![]));
     assert_eq!(read.output_shape("x"), None);
 }
@@ -113,10 +110,7 @@ fn metadata_is_kept_replaced_and_added() {
     let added = model::with_metadata(&bytes, &[entry("digest")]).unwrap();
     assert_eq!(added[..bytes.len()], bytes);
     assert_eq!(model::read(&added).unwrap().metadata("digest"), Some("d"));
-    assert_eq!(
-        model::read(&added).unwrap().metadata("recipe"),
-        Some("a\u{df}\n")
-    );
+    assert_eq!(model::read(&added).unwrap().metadata("recipe"), Some("a\u{df}\n"));
     Model::load(&added);
     let error = model::with_metadata(&bytes, &[entry("recipe")]).unwrap_err();
     assert!(matches!(error, Error::DuplicateName { .. }));
@@ -174,10 +168,7 @@ fn what_cannot_be_written_is_refused() {
     let x = g.input("x", ElementType::F32, &[2]);
     g.output("y", x);
     for opset in [19, 1000] {
-        let options = model::WriteOptions {
-            opset,
-            ..model::WriteOptions::default()
-        };
+        let options = model::WriteOptions { opset, ..model::WriteOptions::default() };
         let error = model::write(&g, &options).unwrap_err();
         assert!(matches!(error, Error::Opset { received, .. } if received == opset));
     }
@@ -200,15 +191,10 @@ fn later_opsets_run() {
     for opset in 20..=23 {
         let mut g = Graph::new();
         let input = g.input("x", ElementType::F32, &x.shape);
-        let p = transformer::layout()
-            .bind_initializers(&mut g, &weights)
-            .unwrap();
+        let p = transformer::layout().bind_initializers(&mut g, &weights).unwrap();
         let y = transformer::embed(&mut g, input, &p).unwrap();
         g.output("y", y);
-        let options = model::WriteOptions {
-            opset,
-            ..model::WriteOptions::default()
-        };
+        let options = model::WriteOptions { opset, ..model::WriteOptions::default() };
         let bytes = model::write(&g, &options).unwrap();
         results.push(Model::load(&bytes).run(&[("x", &x)])["y"].clone());
     }

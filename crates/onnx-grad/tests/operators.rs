@@ -26,12 +26,12 @@ fn gather() {
                 g.gather(x[0], indices, axis)
             },
             |x| match axis {
-                0 => Array::from_fn(&[2, 3, 4, 2], |i| {
-                    x[0].at(&[rows[i[0] * 3 + i[1]], i[2], i[3]])
-                }),
-                _ => Array::from_fn(&[3, 2, 3, 2], |i| {
-                    x[0].at(&[i[0], rows[i[1] * 3 + i[2]], i[3]])
-                }),
+                0 => {
+                    Array::from_fn(&[2, 3, 4, 2], |i| x[0].at(&[rows[i[0] * 3 + i[1]], i[2], i[3]]))
+                }
+                _ => {
+                    Array::from_fn(&[3, 2, 3, 2], |i| x[0].at(&[i[0], rows[i[1] * 3 + i[2]], i[3]]))
+                }
             },
         );
     }
@@ -72,18 +72,11 @@ fn matmul_of_transposed_operands() {
         perm.swap(x.shape.len() - 2, x.shape.len() - 1);
         x.transpose(&perm)
     };
-    let shapes: [(&[usize], &[usize]); 3] = [
-        (&[3, 2], &[4, 3]),
-        (&[2, 3, 2], &[2, 4, 3]),
-        (&[2, 2, 2, 3], &[4, 3]),
-    ];
+    let shapes: [(&[usize], &[usize]); 3] =
+        [(&[3, 2], &[4, 3]), (&[2, 3, 2], &[2, 4, 3]), (&[2, 2, 2, 3], &[4, 3])];
     for (a, b) in shapes {
         let b = Array::random(b, 12);
-        let perm: &[usize] = if b.shape.len() == 2 {
-            &[1, 0]
-        } else {
-            &[0, 2, 1]
-        };
+        let perm: &[usize] = if b.shape.len() == 2 { &[1, 0] } else { &[0, 2, 1] };
         let both = a.len() < 4;
         check(
             &[Array::random(a, 11), b],
@@ -136,36 +129,21 @@ fn reduction() {
             (&[2, 3], &[]),
         ] {
             let x = [Array::random(shape, 17)];
-            let signed: Vec<i64> = axes
-                .iter()
-                .map(|&a| a as i64 - shape.len() as i64)
-                .collect();
+            let signed: Vec<i64> = axes.iter().map(|&a| a as i64 - shape.len() as i64).collect();
             let squeezed = |y: Array| {
                 let kept = (0..shape.len()).filter(|a| keep || !axes.contains(a));
                 y.reshape(&kept.map(|a| y.shape[a]).collect::<Vec<_>>())
             };
             let max = |line: &[f64]| line.iter().copied().fold(f64::MIN, f64::max);
             let l2 = |line: &[f64]| line.iter().map(|x| x * x).sum::<f64>().sqrt();
-            check(
-                &x,
-                |g, x| g.reduce_sum(x[0], &signed, keep),
-                |x| squeezed(x[0].sum(axes)),
-            );
-            check(
-                &x,
-                |g, x| g.reduce_mean(x[0], &signed, keep),
-                |x| squeezed(x[0].mean(axes)),
-            );
+            check(&x, |g, x| g.reduce_sum(x[0], &signed, keep), |x| squeezed(x[0].sum(axes)));
+            check(&x, |g, x| g.reduce_mean(x[0], &signed, keep), |x| squeezed(x[0].mean(axes)));
             check(
                 &x,
                 |g, x| g.reduce_max(x[0], &signed, keep),
                 |x| squeezed(x[0].reduce(axes, max)),
             );
-            check(
-                &x,
-                |g, x| g.reduce_l2(x[0], &signed, keep),
-                |x| squeezed(x[0].reduce(axes, l2)),
-            );
+            check(&x, |g, x| g.reduce_l2(x[0], &signed, keep), |x| squeezed(x[0].reduce(axes, l2)));
         }
     }
 }
@@ -173,29 +151,13 @@ fn reduction() {
 #[test]
 fn arrangement() {
     let x = [Array::random(&[2, 3, 4], 18)];
-    check(
-        &x,
-        |g, x| g.reshape(x[0], &[4, 6]),
-        |x| x[0].reshape(&[4, 6]),
-    );
-    check(
-        &x,
-        |g, x| g.unsqueeze(x[0], &[0, -1]),
-        |x| x[0].reshape(&[1, 2, 3, 4, 1]),
-    );
+    check(&x, |g, x| g.reshape(x[0], &[4, 6]), |x| x[0].reshape(&[4, 6]));
+    check(&x, |g, x| g.unsqueeze(x[0], &[0, -1]), |x| x[0].reshape(&[1, 2, 3, 4, 1]));
     for perm in [[0, 2, 1], [1, 2, 0], [2, 0, 1], [2, 1, 0], [0, 1, 2]] {
-        check(
-            &x,
-            |g, x| g.transpose(x[0], &perm),
-            |x| x[0].transpose(&perm),
-        );
+        check(&x, |g, x| g.transpose(x[0], &perm), |x| x[0].transpose(&perm));
     }
     let one = [Array::random(&[1, 3, 1], 19)];
-    check(
-        &one,
-        |g, x| g.squeeze(x[0], &[0, -1]),
-        |x| x[0].reshape(&[3]),
-    );
+    check(&one, |g, x| g.squeeze(x[0], &[0, -1]), |x| x[0].reshape(&[3]));
     check(
         &one,
         |g, x| g.expand(x[0], &[2, 4, 3, 2]),
@@ -205,11 +167,7 @@ fn arrangement() {
 
 #[test]
 fn partition() {
-    let x = [
-        Array::random(&[2, 3], 20),
-        Array::random(&[2, 1], 21),
-        Array::random(&[2, 2], 22),
-    ];
+    let x = [Array::random(&[2, 3], 20), Array::random(&[2, 1], 21), Array::random(&[2, 2], 22)];
     let joined = |x: &[Array]| {
         Array::from_fn(&[2, 6], |i| match i[1] {
             0..3 => x[0].at(&[i[0], i[1]]),
@@ -233,43 +191,21 @@ fn partition() {
         |g, x| g.slice(x[0], 1, 1..4),
         |x| Array::from_fn(&[3, 3], |i| x[0].at(&[i[0], i[1] + 1])),
     );
-    check(
-        &x,
-        |g, x| g.slice(x[0], 0, 2..3),
-        |x| Array::from_fn(&[1, 5], |i| x[0].at(&[2, i[1]])),
-    );
+    check(&x, |g, x| g.slice(x[0], 0, 2..3), |x| Array::from_fn(&[1, 5], |i| x[0].at(&[2, i[1]])));
 }
 
 #[test]
 fn softmax() {
-    for (shape, axis) in [
-        (&[2, 3, 4][..], 1),
-        (&[2, 5], 1),
-        (&[3, 2], 0),
-        (&[2, 1], 1),
-    ] {
+    for (shape, axis) in [(&[2, 3, 4][..], 1), (&[2, 5], 1), (&[3, 2], 0), (&[2, 1], 1)] {
         let x = [Array::random(shape, 24)];
-        check(
-            &x,
-            |g, x| g.softmax(x[0], axis as i64),
-            |x| x[0].softmax(axis),
-        );
-        check(
-            &x,
-            |g, x| g.log_softmax(x[0], axis as i64),
-            |x| x[0].softmax(axis).map(f64::ln),
-        );
+        check(&x, |g, x| g.softmax(x[0], axis as i64), |x| x[0].softmax(axis));
+        check(&x, |g, x| g.log_softmax(x[0], axis as i64), |x| x[0].softmax(axis).map(f64::ln));
     }
 }
 
 #[test]
 fn layer_norm() {
-    for (shape, axis) in [
-        (&[2, 3, 5][..], 2),
-        (&[2, 3, 2], 1),
-        (&[1, 4], 1),
-        (&[3, 4], 0),
-    ] {
+    for (shape, axis) in [(&[2, 3, 5][..], 2), (&[2, 3, 2], 1), (&[1, 4], 1), (&[3, 4], 0)] {
         let x = [
             Array::random(shape, 25),
             Array::random(&shape[axis..], 26),
@@ -300,10 +236,7 @@ fn conv() {
             let [kh, kw] = kernel;
             let rows = (h + pads[0] + pads[2] - kh) / strides[0] + 1;
             let columns = (w + pads[1] + pads[3] - kw) / strides[1] + 1;
-            let inputs = [
-                Array::random(&[n, c, h, w], 28),
-                Array::random(&[o, c, kh, kw], 29),
-            ];
+            let inputs = [Array::random(&[n, c, h, w], 28), Array::random(&[o, c, kh, kw], 29)];
             let naive = |x: &[Array]| {
                 Array::from_fn(&[n, o, rows, columns], |at| {
                     let mut sum = 0.0;

@@ -29,17 +29,8 @@ fn graph(adamw: AdamW, layout: &Layout) -> Vec<u8> {
     let scalars = ["lr", "bias_correction1", "bias_correction2"];
     let [lr, bias_correction1, bias_correction2] =
         scalars.map(|name| g.input(name, ElementType::F32, &[]));
-    let state = AdamWState {
-        params,
-        grads,
-        m,
-        v,
-    };
-    let step = AdamWStep {
-        lr,
-        bias_correction1,
-        bias_correction2,
-    };
+    let state = AdamWState { params, grads, m, v };
+    let step = AdamWStep { lr, bias_correction1, bias_correction2 };
     let update = adamw.update(&mut g, layout, state, step).unwrap();
     g.output("next_params", update.params);
     g.output("next_m", update.m);
@@ -49,12 +40,7 @@ fn graph(adamw: AdamW, layout: &Layout) -> Vec<u8> {
 
 #[test]
 fn twenty_steps_of_adamw() {
-    let adamw = AdamW {
-        beta1: 0.8,
-        beta2: 0.95,
-        epsilon: 1e-3,
-        weight_decay: 0.3,
-    };
+    let adamw = AdamW { beta1: 0.8, beta2: 0.95, epsilon: 1e-3, weight_decay: 0.3 };
     let (beta1, beta2) = (f64::from(adamw.beta1), f64::from(adamw.beta2));
     let (epsilon, decay) = (f64::from(adamw.epsilon), f64::from(adamw.weight_decay));
     for decayed in [[true, false], [false, true], [true, true], [false, false]] {
@@ -95,10 +81,7 @@ fn twenty_steps_of_adamw() {
                 if pulled {
                     theta.data[i] -= lr * decay * theta.data[i];
                 }
-                let (m, v) = (
-                    first.data[i] / corrections[0],
-                    second.data[i] / corrections[1],
-                );
+                let (m, v) = (first.data[i] / corrections[0], second.data[i] / corrections[1]);
                 theta.data[i] -= lr * m / (v.sqrt() + epsilon);
             }
         }
@@ -115,30 +98,10 @@ fn a_state_of_another_length_is_refused() {
     let long = g.input("long", ElementType::F32, &[layout.len()]);
     let short = g.input("short", ElementType::F32, &[layout.len() - 1]);
     let lr = g.input("lr", ElementType::F32, &[]);
-    let step = AdamWStep {
-        lr,
-        bias_correction1: lr,
-        bias_correction2: lr,
-    };
-    let state = AdamWState {
-        params: long,
-        grads: short,
-        m: long,
-        v: long,
-    };
-    let error = AdamW::default()
-        .update(&mut g, &layout, state, step)
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Shape {
-                operator: "AdamW",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let step = AdamWStep { lr, bias_correction1: lr, bias_correction2: lr };
+    let state = AdamWState { params: long, grads: short, m: long, v: long };
+    let error = AdamW::default().update(&mut g, &layout, state, step).unwrap_err();
+    assert!(matches!(error, Error::Shape { operator: "AdamW", .. }), "{error}");
 }
 
 #[test]
@@ -169,17 +132,9 @@ fn layout_places_decay_first() {
     let mut layout = Layout::new();
     assert!(layout.is_empty());
     assert_eq!(layout.push(Parameter::new("bias", &[4], false)).unwrap(), 0);
-    assert_eq!(
-        layout
-            .push(Parameter::new("weight", &[2, 3], true))
-            .unwrap(),
-        1
-    );
+    assert_eq!(layout.push(Parameter::new("weight", &[2, 3], true)).unwrap(), 1);
     assert_eq!(layout.push(Parameter::new("scale", &[], false)).unwrap(), 2);
-    assert_eq!(
-        layout.push(Parameter::new("last", &[1, 2], true)).unwrap(),
-        3
-    );
+    assert_eq!(layout.push(Parameter::new("last", &[1, 2], true)).unwrap(), 3);
     let error = layout.push(Parameter::new("bias", &[1], true)).unwrap_err();
     assert!(matches!(error, Error::DuplicateName { name } if name == "bias"));
     assert_eq!((layout.len(), layout.decayed()), (13, 8));
@@ -202,25 +157,13 @@ fn layout_places_decay_first() {
     let error = layout.flatten(&mut g, &stored[..3]).unwrap_err();
     assert!(matches!(error, Error::Shape { .. }));
     let error = layout.bind_initializers(&mut g, &flat[1..]).unwrap_err();
-    assert!(matches!(
-        error,
-        Error::Length {
-            required: 13,
-            received: 12,
-            ..
-        }
-    ));
+    assert!(matches!(error, Error::Length { required: 13, received: 12, .. }));
 
     let bytes = model::write(&g, &model::WriteOptions::default()).unwrap();
     let flat = Array::from_fn(&[13], |i| i[0] as f64);
     let outputs = Model::load(&bytes).run(&[("flat", &flat)]);
     assert_eq!(outputs["again"], flat);
     for i in 0..4 {
-        assert!(
-            outputs[&format!("difference{i}")]
-                .data
-                .iter()
-                .all(|&x| x == 0.0)
-        );
+        assert!(outputs[&format!("difference{i}")].data.iter().all(|&x| x == 0.0));
     }
 }

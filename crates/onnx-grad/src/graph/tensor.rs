@@ -14,10 +14,7 @@ impl Tensor {
     /// A vector of integers, as operators take shapes and axes.
     pub fn integers<T: Copy + TryInto<i64>>(list: &[T]) -> Self {
         // a size beyond i64 cannot come from a shape that fits in memory
-        let list: Vec<i64> = list
-            .iter()
-            .map(|&n| n.try_into().unwrap_or(i64::MAX))
-            .collect();
+        let list: Vec<i64> = list.iter().map(|&n| n.try_into().unwrap_or(i64::MAX)).collect();
         Self::I64(vec![list.len()], list)
     }
 
@@ -49,10 +46,5 @@ pub(super) fn check_length(name: &str, shape: &[usize], received: usize) -> Resu
     if required == received {
         return Ok(());
     }
-    Err(Error::Length {
-        name: name.to_owned(),
-        shape: shape.to_vec(),
-        required,
-        received,
-    })
+    Err(Error::Length { name: name.to_owned(), shape: shape.to_vec(), required, received })
 }

@@ -91,11 +91,7 @@ impl Batch {
                 });
             }
         }
-        Ok(Self {
-            symbol: String::new(),
-            reshapes,
-            probed,
-        })
+        Ok(Self { symbol: String::new(), reshapes, probed })
     }
 
     /// The shape that a Reshape node is written with, where it follows the batch.

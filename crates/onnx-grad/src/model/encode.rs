@@ -30,10 +30,7 @@ pub(super) fn tensor_proto(name: String, tensor: &Tensor) -> TensorProto {
 
 /// A named attribute from its value.
 pub(super) fn attribute_proto(name: &str, value: Attribute) -> AttributeProto {
-    let mut proto = AttributeProto {
-        name: name.to_owned(),
-        ..AttributeProto::default()
-    };
+    let mut proto = AttributeProto { name: name.to_owned(), ..AttributeProto::default() };
     match value {
         Attribute::Float(f) => (proto.r#type, proto.f) = (1, f),
         Attribute::Int(i) => (proto.r#type, proto.i) = (2, i),

@@ -53,11 +53,7 @@ impl Default for WriteOptions {
 /// where a node ties the graph to its batch, and a dynamic one was asked for.
 pub fn write(g: &Graph, options: &WriteOptions) -> Result<Vec<u8>, Error> {
     if !(LEAST_OPSET..=MOST_OPSET).contains(&options.opset) {
-        return Err(Error::Opset {
-            received: options.opset,
-            least: LEAST_OPSET,
-            most: MOST_OPSET,
-        });
+        return Err(Error::Opset { received: options.opset, least: LEAST_OPSET, most: MOST_OPSET });
     }
     if g.outputs().is_empty() {
         return Err(Error::NoOutputs);
@@ -81,10 +77,7 @@ pub fn write(g: &Graph, options: &WriteOptions) -> Result<Vec<u8>, Error> {
         },
         producer_name: options.producer.clone(),
         graph: Some(Writer::new(g, &live, &batch)?.graph()),
-        opset_import: vec![OperatorSetIdProto {
-            domain: String::new(),
-            version: options.opset,
-        }],
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: options.opset }],
         metadata_props: options.metadata.iter().map(entry).collect(),
         ..ModelProto::default()
     };
@@ -169,12 +162,8 @@ impl<'a> Writer<'a> {
 
     fn graph(mut self) -> GraphProto {
         let g = self.g;
-        let mut node: Vec<NodeProto> = self
-            .live
-            .nodes
-            .iter()
-            .map(|&index| self.node(index, &g.nodes()[index]))
-            .collect();
+        let mut node: Vec<NodeProto> =
+            self.live.nodes.iter().map(|&index| self.node(index, &g.nodes()[index])).collect();
         for (name, value) in g.outputs() {
             let source = &self.names[value.index()];
             if source != name {

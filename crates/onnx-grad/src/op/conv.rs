@@ -38,11 +38,7 @@ impl Conv {
             let (before, after) = (self.pads[axis], self.pads[axis + 2]);
             if before + after > 0 {
                 let axis = axis + 2;
-                let pad = Pad {
-                    axis,
-                    before,
-                    after,
-                };
+                let pad = Pad { axis, before, after };
                 x = g.apply(pad, &[x])?;
             }
         }
@@ -51,11 +47,7 @@ impl Conv {
         let dy = g.reshape(dy, &[o, all])?;
         let mut parts = Vec::new();
         for (i, j) in (0..kh).flat_map(|i| (0..kw).map(move |j| (i, j))) {
-            let window = Window {
-                start: [i, j],
-                size: [rows, columns],
-                strides: self.strides,
-            };
+            let window = Window { start: [i, j], size: [rows, columns], strides: self.strides };
             let met = g.apply(window, &[x])?;
             let met = g.reshape(met, &[c, all])?;
             let part = g.gemm(dy, false, met, true)?;
@@ -98,10 +90,7 @@ impl Operator for Conv {
     }
 
     fn attributes(&self) -> Vec<(&'static str, Attribute)> {
-        vec![
-            ("strides", Attribute::ints(&self.strides)),
-            ("pads", Attribute::ints(&self.pads)),
-        ]
+        vec![("strides", Attribute::ints(&self.strides)), ("pads", Attribute::ints(&self.pads))]
     }
 
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
@@ -187,9 +176,7 @@ impl Operator for Window {
 
     fn constants(&self) -> Vec<Tensor> {
         let end = [0, 1].map(|i| self.start[i] + (self.size[i] - 1) * self.strides[i] + 1);
-        [self.start, end, [2, 3], self.strides]
-            .map(|list| Tensor::integers(&list))
-            .into()
+        [self.start, end, [2, 3], self.strides].map(|list| Tensor::integers(&list)).into()
     }
 }
 

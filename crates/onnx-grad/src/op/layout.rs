@@ -156,9 +156,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Shape`] where `perm` does not permute the axes of `x`.
     pub fn transpose(&mut self, x: Value, perm: &[usize]) -> Result<Value, Error> {
-        let op = Transpose {
-            perm: perm.to_vec(),
-        };
+        let op = Transpose { perm: perm.to_vec() };
         // a Transpose that undoes the one before it gives the source back
         match self.producer(x).map(|node| (&node.op, &node.inputs[..])) {
             Some((Op::Transpose(first), &[source])) if first.inverse() == perm => Ok(source),

@@ -107,18 +107,12 @@ impl Operator for Gemm {
         let (ta, tb) = (self.transpose_a, self.transpose_b);
         let mut cotangents = vec![None, None];
         if node.wanted[0] {
-            cotangents[0] = Some(if ta {
-                gemm(g, b, tb, dy, true)?
-            } else {
-                gemm(g, dy, false, b, !tb)?
-            });
+            cotangents[0] =
+                Some(if ta { gemm(g, b, tb, dy, true)? } else { gemm(g, dy, false, b, !tb)? });
         }
         if node.wanted[1] {
-            cotangents[1] = Some(if tb {
-                gemm(g, dy, true, a, ta)?
-            } else {
-                gemm(g, a, !ta, dy, false)?
-            });
+            cotangents[1] =
+                Some(if tb { gemm(g, dy, true, a, ta)? } else { gemm(g, a, !ta, dy, false)? });
         }
         Ok(cotangents)
     }
@@ -137,10 +131,7 @@ fn gemm(
     if !transpose_a && !transpose_b {
         return g.matmul(a, b);
     }
-    let op = Gemm {
-        transpose_a,
-        transpose_b,
-    };
+    let op = Gemm { transpose_a, transpose_b };
     g.apply(op, &[a, b])
 }
 
@@ -209,10 +200,7 @@ impl Graph {
         b: Value,
         transpose_b: bool,
     ) -> Result<Value, Error> {
-        let op = Gemm {
-            transpose_a,
-            transpose_b,
-        };
+        let op = Gemm { transpose_a, transpose_b };
         self.apply(op, &[a, b])
     }
 }

@@ -124,9 +124,7 @@ impl Operator for Slice {
     }
 
     fn constants(&self) -> Vec<Tensor> {
-        [self.start, self.end, self.axis]
-            .map(|n| Tensor::integers(&[n]))
-            .into()
+        [self.start, self.end, self.axis].map(|n| Tensor::integers(&[n])).into()
     }
 
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
@@ -160,11 +158,7 @@ impl Operator for Pad {
                 result.shape[self.axis] += self.before + self.after;
                 Ok(vec![result])
             }
-            _ => Err(Error::shape(
-                "Pad",
-                format!("an axis {}", self.axis),
-                inputs,
-            )),
+            _ => Err(Error::shape("Pad", format!("an axis {}", self.axis), inputs)),
         }
     }
 
@@ -190,9 +184,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Shape`] where there are none, or they differ along another axis.
     pub fn concat(&mut self, operands: &[Value], axis: i64) -> Result<Value, Error> {
-        let &first = operands
-            .first()
-            .ok_or_else(|| Error::shape("Concat", "an operand", &[]))?;
+        let &first = operands.first().ok_or_else(|| Error::shape("Concat", "an operand", &[]))?;
         let axis = shape::axis("Concat", axis, self.ty(first))?;
         if operands.len() == 1 {
             return Ok(first);

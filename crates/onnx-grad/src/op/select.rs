@@ -25,11 +25,7 @@ impl Operator for Gather {
                 shape.splice(self.axis..=self.axis, indices.shape.iter().copied());
                 Ok(vec![TensorType::new(x.element, shape)])
             }
-            _ => Err(Error::shape(
-                "Gather",
-                format!("an axis {}", self.axis),
-                inputs,
-            )),
+            _ => Err(Error::shape("Gather", format!("an axis {}", self.axis), inputs)),
         }
     }
 
@@ -80,10 +76,7 @@ impl Operator for OneHot {
     }
 
     fn constants(&self) -> Vec<Tensor> {
-        vec![
-            Tensor::integers(&[self.depth]),
-            Tensor::F32(vec![2], vec![0.0, 1.0]),
-        ]
+        vec![Tensor::integers(&[self.depth]), Tensor::F32(vec![2], vec![0.0, 1.0])]
     }
 }
 
@@ -168,9 +161,7 @@ impl Operator for Clip {
     }
 
     fn constants(&self) -> Vec<Tensor> {
-        [self.least, self.most]
-            .map(|limit| Tensor::F32(Vec::new(), vec![limit.0]))
-            .into()
+        [self.least, self.most].map(|limit| Tensor::F32(Vec::new(), vec![limit.0])).into()
     }
 
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {

@@ -63,9 +63,8 @@ impl Array {
         let rank = self.shape.len().max(other.shape.len());
         let size =
             |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |k| shape[k]);
-        let shape: Vec<usize> = (0..rank)
-            .map(|i| size(&self.shape, i).max(size(&other.shape, i)))
-            .collect();
+        let shape: Vec<usize> =
+            (0..rank).map(|i| size(&self.shape, i).max(size(&other.shape, i))).collect();
         Self::from_fn(&shape, |i| f(self.broadcast_at(i), other.broadcast_at(i)))
     }
 
@@ -121,9 +120,7 @@ impl Array {
         let (k, rank) = (a[a.len() - 1], a.len().max(b.len()));
         assert_eq!(k, b[b.len() - 2]);
         let batch = Self::from_fn(&a[..a.len() - 2], |_| 0.0);
-        let mut shape = batch
-            .zip(&Self::from_fn(&b[..b.len() - 2], |_| 0.0), |_, _| 0.0)
-            .shape;
+        let mut shape = batch.zip(&Self::from_fn(&b[..b.len() - 2], |_| 0.0), |_, _| 0.0).shape;
         shape.extend([a[a.len() - 2], b[b.len() - 1]]);
         Self::from_fn(&shape, |index| {
             (0..k)

@@ -96,10 +96,7 @@ pub fn embed_reference(x: &Array, p: &[Array]) -> Array {
     let depth = WIDTH / HEADS;
     let add = |a: f64, b: f64| a + b;
     let epsilon = f64::from(EPSILON);
-    let qkv = x
-        .layer_norm(&p[0], &p[1], 2, epsilon)
-        .matmul(&p[2])
-        .zip(&p[3], add);
+    let qkv = x.layer_norm(&p[0], &p[1], 2, epsilon).matmul(&p[2]).zip(&p[3], add);
     let mut mixed = Array::from_fn(&[n, TOKENS, WIDTH], |_| 0.0);
     for i in 0..n {
         for head in 0..HEADS {
@@ -129,9 +126,7 @@ pub fn embed_reference(x: &Array, p: &[Array]) -> Array {
 pub fn info_nce_reference(a: &Array, b: &Array, temperature: f64) -> f64 {
     let n = a.shape[0];
     let dot = |a: &Array, i: usize, b: &Array, j: usize| {
-        (0..WIDTH)
-            .map(|d| a.at(&[i, d]) * b.at(&[j, d]))
-            .sum::<f64>()
+        (0..WIDTH).map(|d| a.at(&[i, d]) * b.at(&[j, d])).sum::<f64>()
     };
     let similarity = |i: usize, j: usize| {
         dot(a, i, b, j) / (dot(a, i, a, i) * dot(b, j, b, j)).sqrt() / temperature
