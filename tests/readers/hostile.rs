@@ -163,6 +163,37 @@ fn ten_thousand_nested_sequences_end_at_the_limit() {
 }
 
 #[test]
+fn thirty_two_levels_are_the_deepest() {
+    let folder = tempfile::tempdir().unwrap();
+    let nested = |levels: usize| {
+        let mut raw = Raw::with_meta(Coding::Explicit, EXPLICIT).ct("0\\0\\0", 16, 1);
+        for _ in 0..levels {
+            raw.head(0x0040, 0x0260, b"SQ", u32::MAX);
+            raw.head(0xFFFE, 0xE000, b"", u32::MAX);
+        }
+        for _ in 0..levels {
+            raw.head(0xFFFE, 0xE00D, b"", 0);
+            raw.head(0xFFFE, 0xE0DD, b"", 0);
+        }
+        open_header(&raw.pixels().save(&folder, "nested.dcm"))
+    };
+    assert!(nested(32).is_ok());
+    assert!(matches!(nested(33), Err(DicomError::Depth { .. })));
+}
+
+#[test]
+fn a_code_stream_of_another_size_is_not_decoded() {
+    let code = b"\xFF\xD8\xFF\xC3\x00\x0B\x08\xFF\xFF\xFF\xFF\x01\x01\x11\x00";
+    let file = |p: &str| {
+        let raw = Raw::with_meta(Coding::Explicit, JPEG_LOSSLESS).ct(p, 16, 1);
+        raw.fragments(&[code]).bytes
+    };
+    let Err(SeriesError::Slice { source, .. }) = read_two(file) else { panic!("it was decoded") };
+    let sizes = "the compressed image is (65535, 65535) and its header says (4, 3) (columns, rows)";
+    assert_eq!(source.to_string(), sizes);
+}
+
+#[test]
 fn sequences_are_passed_over_whatever_their_lengths() {
     let slice = |p: &str| {
         let mut raw = Raw::with_meta(Coding::Explicit, EXPLICIT).ct(p, 16, 1);
@@ -269,7 +300,9 @@ fn a_deflate_bomb_ends() {
     encoder.write_all(&vec![0; 64 << 20]).unwrap();
     let mut file = Raw::with_meta(Coding::Explicit, DEFLATED);
     file.bytes.extend(encoder.finish().unwrap());
-    assert!(open_header(&file.save(&folder, "bomb.dcm")).is_err());
+    let error = open_header(&file.save(&folder, "bomb.dcm")).unwrap_err();
+    let DicomError::Truncated { left, .. } = error else { panic!("{error}") };
+    assert!(left <= 1 << 30, "{left} bytes were to be inflated");
     assert!(start.elapsed().as_secs() < 20);
 }
 
