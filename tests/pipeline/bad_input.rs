@@ -32,7 +32,7 @@ fn what_is_bad_is_told_and_what_is_good_is_used() {
     for fault in &truth.corrupt {
         let word = match fault.kind {
             FaultKind::EmptyFile => "empty",
-            FaultKind::TruncatedFile => "end",
+            FaultKind::TruncatedFile => "holds",
             FaultKind::HeaderPromisesMore => "holds",
             FaultKind::TextNamedDicom => "neither",
             FaultKind::MissingSlice => "missing",
