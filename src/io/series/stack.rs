@@ -17,7 +17,7 @@ const LEAN_DEGREES: f64 = 0.1;
 /// gaps of 3.19 to 3.29 mm where two beds meet, all others being 3.27 mm: no
 /// slice of it is more than 0.04 mm from a regular place.
 fn gap_tolerance_mm(gap_mm: f64) -> f64 {
-    (0.5 * gap_mm).max(0.01)
+    (0.03 * gap_mm).max(0.01)
 }
 
 /// Difference between gaps, as a part of the median, above which it is told.
