@@ -248,7 +248,7 @@ mod tests {
     fn sample(n: u32) -> Sample {
         Sample {
             word: format!("row {n}"),
-            maybe: (n % 2 == 0).then(|| "even".to_owned()),
+            maybe: n.is_multiple_of(2).then(|| "even".to_owned()),
             count: n,
             index: (n > 0).then_some(n),
             size: u64::from(n) << 40,

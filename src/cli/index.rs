@@ -40,19 +40,16 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let cohort = cohort::index(&sources, &job.pseudonyms()?, &progress)?;
     progress.finish();
     summarise(&cohort);
-    if job.fail_first
-        && let Some(first) = cohort.quarantined.first()
-    {
-        bail!(
-            "{}: {} (its path is in linkage.parquet once the run goes on)",
-            first.file,
-            first.reason
-        );
-    }
+    let first = cohort.quarantined.first().cloned();
     table::write_private(&job.path("linkage.parquet"), cohort.links)?;
     table::write(&job.path("quarantine.parquet"), cohort.quarantined, &[])?;
     let metadata = [("mivox.version", env!("CARGO_PKG_VERSION").to_owned())];
     table::write(&job.path("cohort.parquet"), cohort.rows, &metadata)?;
+    if job.fail_first
+        && let Some(first) = first
+    {
+        bail!("{}: {} (linkage.parquet has its path)", first.file, first.reason);
+    }
     stamp.set()?;
     Ok(true)
 }

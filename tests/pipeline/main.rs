@@ -1,5 +1,7 @@
 //! The whole pipeline, run as a user runs it: the binary, on files.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod bad_input;
 mod command_line;
 mod learning;
