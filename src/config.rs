@@ -1,4 +1,4 @@
-//! The pipeline file: [`raw::RawConfig`] as it was typed, [`Config`] as it is meant.
+//! The pipeline file: `RawConfig` as it was typed, [`Config`] as it is meant.
 
 mod raw;
 

@@ -1,7 +1,7 @@
 //! Rows as Parquet; the only user of polars.
 //!
 //! A table is a list of records, and a record a plain struct declared by
-//! [`record!`]: one place says a column's name and type, for writing and reading.
+//! the macro `record`: one place says a column's name and type, for writing and reading.
 
 use std::{fs::File, io, path::Path};
 
@@ -53,7 +53,7 @@ pub enum TableError {
     },
 }
 
-/// A row of a table. Implemented by [`record!`].
+/// A row of a table. Implemented by the macro `record`.
 pub trait Record: Sized {
     /// The columns of the rows.
     ///
@@ -124,7 +124,7 @@ pub fn write<R: Record>(
     durable::write_atomically(path, |out| write_frame(path, out, &mut frame, metadata))
 }
 
-/// [`write`] for what only its owner may read (mode 0600).
+/// [`write()`] for what only its owner may read (mode 0600).
 ///
 /// # Errors
 /// [`TableError`].
@@ -133,7 +133,7 @@ pub fn write_private<R: Record>(path: &Path, rows: Vec<R>) -> Result<(), TableEr
     durable::write_private(path, |out| write_frame(path, out, &mut frame, &[]))
 }
 
-/// [`write`] for records with one more column: a fixed-size list of f32, such as
+/// [`write()`] for records with one more column: a fixed-size list of f32, such as
 /// an embedding of `width` numbers a row.
 ///
 /// # Errors

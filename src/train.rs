@@ -174,9 +174,14 @@ pub fn train(
     progress: &Progress,
 ) -> Result<Outcome, TrainError> {
     let sampler = Sampler::new(task.pairs, settings)?;
+    let fresh = || State::fresh(task.encoder.initial_parameters(settings.seed));
     let mut state = match State::open(&task.checkpoint, task.digest)? {
         Some(state) if task.resume => state,
-        _ => State::fresh(task.encoder.initial_parameters(settings.seed)),
+        None if task.resume && task.checkpoint.exists() => {
+            progress.note("the checkpoint was made with other settings: training starts anew");
+            fresh()
+        }
+        _ => fresh(),
     };
     let first = state.step;
     progress.resume_from(first * settings.batch);

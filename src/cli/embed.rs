@@ -9,7 +9,8 @@ use crate::{
 
 pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let config = &job.config;
-    let stamp = job.stamp("embed", Some("train"), &config.pairs.min_body_share)?;
+    let depends = (config.recipe(), config.pairs.min_body_share);
+    let stamp = job.stamp("embed", Some("train"), &depends)?;
     let folder = job.path("embeddings");
     if stamp.is_set(&[folder.join("part-00000.parquet")]) {
         say("embed", "unchanged");

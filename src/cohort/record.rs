@@ -23,7 +23,7 @@ record! {
         pub study: String,
         /// Pseudonym of the series, one for each volume.
         pub series: String,
-        /// A word of [`Modality`], or the kind of object where it is no image.
+        /// A word of [`Modality`](crate::study::Modality), or the kind of object where it is no image.
         pub modality: String,
         /// A defined term, where the header has one.
         pub body_part: Option<String>,

@@ -73,4 +73,11 @@ fn one_run_at_a_time() {
     running.kill().unwrap();
     running.wait().unwrap();
     place.run(&["pairs"], 0);
+
+    // Other settings do not go on from this checkpoint, and it is said.
+    let path = place.path("pipeline.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("steps = 2000", "steps = 3")).unwrap();
+    let output = place.run(&["train", "--resume"], 0);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("made with other settings"));
 }

@@ -48,6 +48,14 @@ fn other_tools_read_what_was_written() {
         assert!(said.contains(&format!("{stage:9} unchanged")), "{said}");
     }
 
+    // An encoder embeds nothing that was made by another recipe.
+    let path = place.path("pipeline.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("pixel_mm = 4.5", "pixel_mm = 5.0")).unwrap();
+    let refused = place.run(&["embed"], 1);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("another recipe") && said.contains("of 5 mm"), "{said}");
+
     // No real identifier anywhere but in the linkage.
     let links: Vec<Link> = table::read(&place.results().join("linkage.parquet")).unwrap();
     let mut real: Vec<String> = links
