@@ -1,12 +1,13 @@
 //! How far a stage is: a bar on a terminal, plain lines elsewhere.
 
 use std::{
+    fmt,
     io::IsTerminal,
     sync::Mutex,
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// Between two plain lines in a log file.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -28,7 +29,7 @@ impl Progress {
     pub fn new(stage: &'static str, unit: &'static str, total: usize) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = if terminal {
-            ProgressBar::new(total as u64).with_style(style(total)).with_prefix(stage)
+            ProgressBar::new(total as u64).with_style(style(total, unit)).with_prefix(stage)
         } else {
             ProgressBar::hidden().with_prefix(stage)
         };
@@ -86,11 +87,17 @@ impl Progress {
     }
 }
 
-fn style(total: usize) -> ProgressStyle {
+fn style(total: usize, unit: &'static str) -> ProgressStyle {
     let template = if total > 0 {
-        "{prefix:8} {bar:30} {pos}/{len}  {per_sec:.1}  {eta} left  {msg}"
+        "{prefix:8} {bar:30} {pos}/{len}  {rate}  {eta} left  {msg}"
     } else {
-        "{prefix:8} {spinner} {pos}  {per_sec:.1}  {msg}"
+        "{prefix:8} {spinner} {pos}  {rate}  {msg}"
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let rate = move |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = write!(out, "{:.1} {unit}/s", state.per_sec());
+    };
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate)
 }
