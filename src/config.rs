@@ -326,4 +326,21 @@ mod tests {
         let twice = format!("{LEAST}[[source]]\nname = 'a'\npath = 'more'\n");
         assert!(matches!(config(&twice), Err(ConfigError::SameName { .. })));
     }
+
+    #[test]
+    fn the_default_pipeline_shows_the_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.toml");
+        std::fs::write(&empty, "").unwrap();
+        let overrides =
+            Overrides { input: vec!["scans".into()], pattern: None, out: Some("out".into()) };
+        let open = |path: &Path| format!("{:?}", Config::open(path, &overrides).unwrap());
+        assert_eq!(open(Path::new("pipelines/default.toml")), open(&empty));
+    }
+
+    #[test]
+    fn the_demo_can_be_read() {
+        let demo = Config::open(Path::new("pipelines/demo.toml"), &Overrides::default()).unwrap();
+        assert_eq!(demo.sources.len(), 4);
+    }
 }

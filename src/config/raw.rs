@@ -97,7 +97,7 @@ impl Default for RawPairs {
         Self {
             augmented: 1.0,
             cross_slice: 1.0,
-            cross_modality: 0.0,
+            cross_modality: 2.0,
             max_distance_mm: 6.0,
             min_body_share: 0.05,
             held_out: 0.25,
