@@ -15,17 +15,7 @@ use crate::{
 pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let mut sources: Vec<(Source, Vec<Found>)> = Vec::new();
     for source in &job.config.sources {
-        let (files, unreadable) = cohort::walk(&source.path, &source.name)?;
-        if unreadable > 0 {
-            say(
-                "index",
-                &format!(
-                    "WARNING: {} of source {:?} could not be read",
-                    counted(unreadable, "folder or link"),
-                    source.name
-                ),
-            );
-        }
+        let files = cohort::walk(&source.path, &source.name)?;
         sources.push((source.clone(), files));
     }
     let stamp = job.stamp("index", None, &listing(&sources))?;

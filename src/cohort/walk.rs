@@ -21,16 +21,17 @@ pub struct Found {
     pub modified: u128,
 }
 
-/// Every file below a folder, in the order of their paths, and how many entries
-/// could not be read. Links are followed (data managers store scans behind
-/// them), loops are not; hidden files and folders are passed over.
+/// Every file below a folder, in the order of their paths. Links are followed
+/// (data managers store scans behind them), loops are not; hidden files and
+/// folders are passed over. What cannot be read, a dangling link or a closed
+/// folder, is among them with size 0, so that opening it says why.
 ///
 /// # Errors
 /// [`IndexError::Source`] where the folder itself cannot be read.
-pub fn walk(folder: &Path, source: &str) -> Result<(Vec<Found>, usize), IndexError> {
+pub fn walk(folder: &Path, source: &str) -> Result<Vec<Found>, IndexError> {
     let missing = |error| IndexError::Source { source_name: source.to_owned(), source: error };
     std::fs::read_dir(folder).map_err(missing)?;
-    let found = Mutex::new((Vec::new(), 0));
+    let found = Mutex::new(Vec::new());
     WalkBuilder::new(folder)
         .standard_filters(false)
         .hidden(true)
@@ -38,29 +39,45 @@ pub fn walk(folder: &Path, source: &str) -> Result<(Vec<Found>, usize), IndexErr
         .build_parallel()
         .run(|| {
             Box::new(|entry| {
-                let file = entry.ok().map(|entry| {
-                    let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-                    (!is_folder).then(|| describe(entry.into_path()))
-                });
-                if let Ok(mut found) = found.lock() {
-                    match file {
-                        Some(Some(Some(file))) => found.0.push(file),
-                        Some(None) => {}
-                        Some(Some(None)) | None => found.1 += 1,
-                    }
+                let path = match entry {
+                    Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_dir()) => None,
+                    Ok(entry) => Some(entry.into_path()),
+                    Err(error) => path_of(&error),
+                };
+                if let (Some(path), Ok(mut found)) = (path, found.lock()) {
+                    found.push(describe(path));
                 }
                 WalkState::Continue
             })
         });
-    let (mut files, unreadable) = found.into_inner().unwrap_or_default();
+    let mut files = found.into_inner().unwrap_or_default();
     files.sort();
-    Ok((files, unreadable))
+    Ok(files)
 }
 
-fn describe(path: PathBuf) -> Option<Found> {
-    let data = std::fs::metadata(&path).ok()?;
-    let modified = data.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    Some(Found { path, size: data.len(), modified: modified.map_or(0, |since| since.as_nanos()) })
+/// Where the walk failed; a loop of links is no failure.
+fn path_of(error: &ignore::Error) -> Option<PathBuf> {
+    match error {
+        ignore::Error::WithPath { path, err } => match **err {
+            ignore::Error::Loop { .. } => None,
+            _ => Some(path.clone()),
+        },
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
+            path_of(err)
+        }
+        _ => None,
+    }
+}
+
+fn describe(path: PathBuf) -> Found {
+    let data = std::fs::metadata(&path).ok();
+    let modified = data.as_ref().and_then(|data| data.modified().ok());
+    let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    Found {
+        path,
+        size: data.map_or(0, |data| data.len()),
+        modified: since.map_or(0, |since| since.as_nanos()),
+    }
 }
 
 /// Whether a file is known to lie beside scans and hold none: BIDS sidecars,
@@ -88,11 +105,18 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, name).unwrap();
         }
-        let (files, unreadable) = walk(folder.path(), "test").unwrap();
-        let names: Vec<_> =
-            files.iter().map(|f| f.path.strip_prefix(folder.path()).unwrap().to_owned()).collect();
-        assert_eq!(names, [Path::new("a/1"), Path::new("b/2"), Path::new("c")]);
-        assert_eq!(unreadable, 0);
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("nowhere", folder.path().join("d-dangling")).unwrap();
+            std::os::unix::fs::symlink(folder.path(), folder.path().join("e-loop")).unwrap();
+        }
+        let files = walk(folder.path(), "test").unwrap();
+        let names: Vec<_> = files
+            .iter()
+            .map(|f| f.path.strip_prefix(folder.path()).unwrap().to_string_lossy().into_owned())
+            .collect();
+        #[cfg(unix)]
+        assert_eq!(names, ["a/1", "b/2", "c", "d-dangling"]);
         assert!(walk(&folder.path().join("absent"), "test").is_err());
     }
 }

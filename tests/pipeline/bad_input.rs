@@ -17,6 +17,9 @@ fn what_is_bad_is_told_and_what_is_good_is_used() {
     let place = Workplace::new(&Pipeline { sources, rest: SMALL });
     let cohort = phantom(place.folder.path(), &["--subjects", "4", "--sessions", "1", "--corrupt"]);
     let truth = Truth::open(&cohort).unwrap();
+    // A link whose target was never fetched, as data managers leave behind.
+    let dangling = cohort.join("sub-bad9_T1w.nii.gz");
+    std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
     let output = place.run(&["run"], 2);
 
     let links: Vec<Link> = table::read(&place.results().join("linkage.parquet")).unwrap();
@@ -47,7 +50,10 @@ fn what_is_bad_is_told_and_what_is_good_is_used() {
             expected.insert(path);
         }
     }
-    assert_eq!(rows.len(), expected.len(), "{rows:?}");
+    let (_, reason) =
+        reasons.iter().find(|(real, _)| real.contains("sub-bad9")).expect("the link is told");
+    assert!(reason.contains("cannot be read"), "{reason}");
+    assert_eq!(rows.len(), expected.len() + 1, "{rows:?}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains(&format!("{} files were not used", rows.len())), "{said}");
 
