@@ -18,10 +18,12 @@ mod norm;
 mod partition;
 mod reduce;
 mod select;
+mod sliding;
 mod softmax;
 mod unary;
 
 pub(crate) use layout::Reshape;
+pub use sliding::Sliding;
 use {
     binary::{Binary, Compare},
     conv::{Conv, ConvTranspose, Window},
