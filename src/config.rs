@@ -1,5 +1,6 @@
 //! The pipeline file: `RawConfig` as it was typed, [`Config`] as it is meant.
 
+mod encoder;
 mod raw;
 
 use std::{
@@ -12,7 +13,7 @@ use crate::{
         Source,
         naming::{Pattern, PatternError},
     },
-    encoder, evaluate, intensity,
+    evaluate, intensity,
     pairing::{self, Weights},
     prepare,
     runtime::{Device, RuntimeError},
@@ -43,7 +44,7 @@ pub struct Config {
     /// Which pairs are made.
     pub pairs: pairing::Settings,
     /// Shape of the encoder.
-    pub encoder: encoder::Settings,
+    pub encoder: crate::encoder::Settings,
     /// How it is trained.
     pub train: train::Settings,
     /// How it is evaluated.
@@ -204,7 +205,7 @@ impl Config {
                 min_body_share: raw.pairs.min_body_share,
                 held_out: raw.pairs.held_out,
             },
-            encoder: raw.encoder,
+            encoder: raw.encoder.check(folder)?,
             train: train::Settings {
                 steps: t.steps,
                 batch: t.batch,

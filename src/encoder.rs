@@ -1,35 +1,32 @@
 //! The encoder: from a view to its embedding h and its projection z.
 
+mod builder;
+mod convnext;
+mod imported;
 mod projector;
+mod resnet;
+mod settings;
 mod vit;
+mod weights;
 
-use onnx_grad::{ElementType, Graph, Layout, Parameter, Value, model};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Normal};
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
-/// Shape of the encoder, as a pipeline sets it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Pixels along each side of a patch; divides the view's size.
-    pub patch: usize,
-    /// Width of the embedding.
-    pub dim: usize,
-    /// Transformer blocks.
-    pub depth: usize,
-    /// Attention heads; divides `dim`.
-    pub heads: usize,
-    /// Width of the projection.
-    pub projection: usize,
-}
+use onnx_grad::{ElementType, Graph, Layout, Value, model};
+
+use builder::{Bound, Builder, Declared, Init, Source};
+use imported::Imported;
+
+pub use builder::Mode;
+pub use resnet::ResNet;
+pub use settings::{Architecture, Settings};
+pub use vit::Vit;
+pub use weights::Weights;
 
 /// Why there is no such encoder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncoderError {
-    /// A size does not divide another one, or is zero.
+    /// A size does not divide another one, is zero, or does not fit the views.
     #[error("the encoder needs {requirement}; received {received}")]
     Shape {
         /// What is needed.
@@ -40,6 +37,30 @@ pub enum EncoderError {
     /// The graph cannot be built or written.
     #[error("the encoder's graph cannot be built")]
     Graph(#[from] onnx_grad::Error),
+    /// An ONNX file that the pipeline names cannot be used.
+    #[error("the ONNX file {path} cannot be used", path = .path.display())]
+    File {
+        /// The file, as the pipeline names it.
+        path: PathBuf,
+        /// Why.
+        source: onnx_grad::Error,
+    },
+    /// The weights of a file are not those of the encoder.
+    #[error("the weights of {path} do not fit the encoder: {reason}", path = .path.display())]
+    Weights {
+        /// The file, as the pipeline names it.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// More blocks are to be trained than there are.
+    #[error("train_last = {asked} asks for more blocks than the encoder's {blocks}")]
+    Blocks {
+        /// Blocks to be trained.
+        asked: usize,
+        /// Blocks there are.
+        blocks: usize,
+    },
     /// An encoder file lacks what mivox keeps in it.
     #[error("the encoder file has no {key} in its metadata: it was not written by mivox")]
     Metadata {
@@ -47,9 +68,6 @@ pub enum EncoderError {
         key: &'static str,
     },
 }
-
-/// Largest width, depth and patch that a pipeline may ask for.
-const LARGEST: usize = 4096;
 
 /// Names of the tensors of `encoder.onnx`.
 pub const INPUT: &str = "view";
@@ -67,142 +85,178 @@ pub const VERSION: &str = "mivox.version";
 /// Key in the metadata: the seed.
 pub const SEED: &str = "mivox.seed";
 
+/// Views in the graphs that are not for training; any batch size follows.
+const BATCH: usize = 2;
+
 /// An encoder of a stated shape: its parameters' layout and its graph.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Encoder {
     settings: Settings,
-    size: usize,
-    layout: Layout,
+    /// The network of an ONNX file, where the architecture is one.
+    imported: Option<Imported>,
+    /// Shape of a view: `[1, H, W]` or `[1, D, H, W]`.
+    view: Vec<usize>,
+    dim: usize,
+    declared: Declared,
+    /// Of every parameter, whether it is trained.
+    is_trained: Vec<bool>,
+    trained: Layout,
+    frozen: Layout,
+    buffers: Layout,
+    remarks: Vec<String>,
 }
 
-/// The weights of an encoder in a graph, by name.
-struct Weights<'a> {
-    layout: &'a Layout,
-    values: &'a [Value],
-}
-
-impl Weights<'_> {
-    fn get(&self, name: &str) -> Result<Value, EncoderError> {
-        let value = self.layout.find(name).and_then(|at| self.values.get(at)).copied();
-        value.ok_or_else(|| EncoderError::Shape {
-            requirement: "a parameter for every name its graph uses",
-            received: name.to_owned(),
-        })
-    }
-
-    /// x W + b.
-    fn linear(&self, g: &mut Graph, x: Value, name: &str) -> Result<Value, EncoderError> {
-        let product = g.matmul(x, self.get(&format!("{name}.weight"))?)?;
-        Ok(g.add(product, self.get(&format!("{name}.bias"))?)?)
-    }
-
-    fn layer_norm(&self, g: &mut Graph, x: Value, name: &str) -> Result<Value, EncoderError> {
-        let scale = self.get(&format!("{name}.weight"))?;
-        let bias = self.get(&format!("{name}.bias"))?;
-        Ok(g.layer_norm(x, scale, bias, -1, 1e-6)?)
-    }
-}
-
-/// Adds the parameters of a linear map to a layout.
-fn push_linear(
-    layout: &mut Layout,
-    name: &str,
-    inputs: usize,
-    outputs: usize,
-) -> Result<(), onnx_grad::Error> {
-    layout.push(Parameter::new(format!("{name}.weight"), &[inputs, outputs], true))?;
-    layout.push(Parameter::new(format!("{name}.bias"), &[outputs], false))?;
-    Ok(())
-}
-
-/// Adds the parameters of a layer normalisation to a layout.
-fn push_layer_norm(layout: &mut Layout, name: &str, dim: usize) -> Result<(), onnx_grad::Error> {
-    layout.push(Parameter::new(format!("{name}.weight"), &[dim], false))?;
-    layout.push(Parameter::new(format!("{name}.bias"), &[dim], false))?;
-    Ok(())
+/// What an encoder gives in a graph.
+pub struct Outputs {
+    /// The embedding, `[N, dim]`.
+    pub h: Value,
+    /// The projection, `[N, projection]`.
+    pub z: Value,
+    /// The buffers after the step, flat; `None` where there are none, or where
+    /// the graph is not for training.
+    pub buffers: Option<Value>,
 }
 
 impl Encoder {
-    /// The encoder for views of `size` pixels along each side.
+    /// The encoder for views of a shape, `[1, H, W]` or `[1, D, H, W]`; reads
+    /// the ONNX files that the settings name.
     ///
     /// # Errors
-    /// [`EncoderError::Shape`] where sizes do not divide or are out of bounds.
-    pub fn new(settings: Settings, size: usize) -> Result<Self, EncoderError> {
-        let Settings { patch, dim, depth, heads, projection } = settings;
-        let refuse = |requirement, received| Err(EncoderError::Shape { requirement, received });
-        for (value, name) in [
-            (patch, "patch"),
-            (dim, "dim"),
-            (depth, "depth"),
-            (heads, "heads"),
-            (projection, "projection"),
-        ] {
-            if !(1..=LARGEST).contains(&value) {
-                return refuse("sizes between 1 and 4096", format!("{name} = {value}"));
+    /// [`EncoderError`] where sizes do not fit, or a file cannot be used.
+    pub fn open(settings: &Settings, view: &[usize]) -> Result<Self, EncoderError> {
+        settings.check(view)?;
+        let imported = match &settings.architecture {
+            Architecture::Imported { path, output } => {
+                Some(Imported::open(path, output.as_deref(), view)?)
             }
+            _ => None,
+        };
+        let mut encoder = Self {
+            settings: settings.clone(),
+            remarks: imported.iter().flat_map(Imported::remarks).collect(),
+            imported,
+            view: view.to_vec(),
+            dim: 0,
+            declared: Declared::default(),
+            is_trained: Vec::new(),
+            trained: Layout::new(),
+            frozen: Layout::new(),
+            buffers: Layout::new(),
+        };
+        encoder.declare()?;
+        if let Some(path) = &settings.weights {
+            weights::take_from_file(&mut encoder, path)?;
         }
-        if size == 0 || !size.is_multiple_of(patch) {
-            return refuse("a patch that divides the view's size", format!("{patch} and {size}"));
-        }
-        if !dim.is_multiple_of(heads) || !dim.is_multiple_of(4) {
-            return refuse("a dim that heads and 4 divide", format!("dim {dim}, heads {heads}"));
-        }
-        let mut layout = Layout::new();
-        vit::push_parameters(&mut layout, &settings)?;
-        projector::push_parameters(&mut layout, &settings)?;
-        Ok(Self { settings, size, layout })
+        encoder.lay_out()?;
+        Ok(encoder)
     }
 
-    /// Where each parameter lies in the flat buffer.
+    /// Lays the network out once to learn what it has.
+    fn declare(&mut self) -> Result<(), EncoderError> {
+        let mut g = Graph::new();
+        let shape = [&[BATCH][..], &self.view].concat();
+        let views = g.input(INPUT, ElementType::F32, &shape);
+        let mut declared = Declared::default();
+        let mut builder = Builder::new(&mut g, Source::Declare(&mut declared), Mode::Infer);
+        let (h, _) = self.network(&mut builder, views)?;
+        self.dim = g.shape(h)[1];
+        self.declared = declared;
+        Ok(())
+    }
+
+    /// Decides which parameters are trained and where each lies.
+    fn lay_out(&mut self) -> Result<(), EncoderError> {
+        let names = || self.declared.parameters.iter().map(|(p, _)| p.name.as_str());
+        let first = match self.settings.train_last {
+            None => 0,
+            Some(blocks) => weights::first_trained(names(), blocks)?,
+        };
+        for (index, (parameter, _)) in self.declared.parameters.iter().enumerate() {
+            self.is_trained.push(index >= first);
+            let layout = if index >= first { &mut self.trained } else { &mut self.frozen };
+            layout.push(parameter.clone())?;
+        }
+        for (buffer, _) in &self.declared.buffers {
+            self.buffers.push(buffer.clone())?;
+        }
+        Ok(())
+    }
+
+    fn network(&self, b: &mut Builder, views: Value) -> Result<(Value, Value), EncoderError> {
+        let h = match (&self.imported, &self.settings.architecture) {
+            (Some(imported), _) => imported.forward(b, views)?,
+            (None, Architecture::Vit(vit)) => vit.forward(b, views)?,
+            (None, Architecture::ResNet(resnet)) => resnet.forward(b, views)?,
+            (None, _) => convnext::forward(b, views)?,
+        };
+        let z = projector::forward(b, h, self.settings.projection)?;
+        Ok((h, z))
+    }
+
+    /// Where each trained parameter lies in the flat buffer.
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        &self.trained
+    }
+
+    /// Where each buffer (running average) lies in their flat buffer.
+    pub fn buffers(&self) -> &Layout {
+        &self.buffers
+    }
+
+    /// The parameters that keep their values.
+    pub fn frozen(&self) -> &Layout {
+        &self.frozen
     }
 
     /// Width of the embedding.
     pub fn dim(&self) -> usize {
-        self.settings.dim
+        self.dim
     }
 
-    /// Fresh parameters, flat: weights normal with standard deviation
-    /// √(2 / (inputs + outputs)), scales one, biases zero.
-    ///
-    /// # Source
-    /// Glorot and Bengio 2010, eq. 12, by its normal form.
-    pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut flat = vec![0.0; self.layout.len()];
-        for (index, parameter) in self.layout.parameters().iter().enumerate() {
-            let count: usize = parameter.shape.iter().product();
-            let Some(start) = self.layout.offset(index) else { continue };
-            let values = &mut flat[start..start + count];
-            if let [inputs, outputs] = parameter.shape[..] {
-                let deviation = (2.0 / (inputs + outputs) as f32).sqrt();
-                if let Ok(normal) = Normal::new(0.0, deviation) {
-                    values.fill_with(|| normal.sample(&mut rng));
-                }
-            } else if parameter.name.ends_with(".weight") {
-                values.fill(1.0);
-            }
-        }
-        flat
+    /// What whoever trains it should know of the file it came from.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
-    /// Adds the encoder to a graph: from views `[N, 1, H, W]` to the embedding
-    /// h `[N, dim]` and the projection z `[N, projection]`. `values` are the
-    /// parameters in the layout's order.
+    /// Adds the encoder to a graph: from views `[N, 1, H, W]` or
+    /// `[N, 1, D, H, W]` to the embedding h `[N, dim]` and the projection z
+    /// `[N, projection]`. `trained` and `buffers` are flat values; what is
+    /// frozen is taken from `weights`.
     ///
     /// # Errors
     /// [`EncoderError::Graph`].
     pub fn forward(
         &self,
         g: &mut Graph,
-        values: &[Value],
+        weights: &Weights,
+        trained: Value,
+        buffers: Option<Value>,
+        step: Value,
         views: Value,
-    ) -> Result<(Value, Value), EncoderError> {
-        let weights = Weights { layout: &self.layout, values };
-        let h = vit::forward(g, &weights, &self.settings, views)?;
-        let z = projector::forward(g, &weights, h)?;
-        Ok((h, z))
+    ) -> Result<Outputs, EncoderError> {
+        let trained = self.trained.bind_flat(g, trained)?;
+        let frozen = self.frozen.bind_initializers(g, &weights.frozen)?;
+        let buffers = match buffers {
+            Some(flat) => self.buffers.bind_flat(g, flat)?,
+            None => self.buffers.bind_initializers(g, &weights.buffers)?,
+        };
+        let parameters = self.in_order(trained, frozen);
+        let bound = Bound { parameters: parameters.iter(), buffers: buffers.iter() };
+        let mut builder = Builder::new(g, Source::Bind(bound), Mode::Train { step });
+        let (h, z) = self.network(&mut builder, views)?;
+        let next = std::mem::take(&mut builder.next_buffers);
+        let buffers = match next.is_empty() {
+            true => None,
+            false => Some(self.buffers.flatten(g, &next)?),
+        };
+        Ok(Outputs { h, z, buffers })
+    }
+
+    /// The values of all parameters in the order of their declaration.
+    fn in_order(&self, trained: Vec<Value>, frozen: Vec<Value>) -> Vec<Value> {
+        let (mut trained, mut frozen) = (trained.into_iter(), frozen.into_iter());
+        let next = |&is: &bool| if is { trained.next() } else { frozen.next() };
+        self.is_trained.iter().filter_map(next).collect()
     }
 
     /// The encoder as an ONNX file for any batch size, with its parameters and
@@ -212,13 +266,18 @@ impl Encoder {
     /// [`EncoderError::Graph`].
     pub fn export(
         &self,
-        parameters: &[f32],
+        weights: &Weights,
         metadata: Vec<(String, String)>,
     ) -> Result<Vec<u8>, EncoderError> {
         let mut g = Graph::new();
-        let views = g.input(INPUT, ElementType::F32, &[2, 1, self.size, self.size]);
-        let values = self.layout.bind_initializers(&mut g, parameters)?;
-        let (h, z) = self.forward(&mut g, &values, views)?;
+        let views = g.input(INPUT, ElementType::F32, &[&[BATCH][..], &self.view].concat());
+        let trained = self.trained.bind_initializers(&mut g, &weights.trained)?;
+        let frozen = self.frozen.bind_initializers(&mut g, &weights.frozen)?;
+        let buffers = self.buffers.bind_initializers(&mut g, &weights.buffers)?;
+        let parameters = self.in_order(trained, frozen);
+        let bound = Bound { parameters: parameters.iter(), buffers: buffers.iter() };
+        let mut builder = Builder::new(&mut g, Source::Bind(bound), Mode::Infer);
+        let (h, z) = self.network(&mut builder, views)?;
         g.output(EMBEDDING, h);
         g.output(PROJECTION, z);
         let options = model::WriteOptions {
@@ -232,37 +291,4 @@ impl Encoder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: Settings = Settings { patch: 4, dim: 16, depth: 2, heads: 2, projection: 8 };
-
-    #[test]
-    fn sizes_that_do_not_fit_are_refused() {
-        assert!(Encoder::new(SMALL, 16).is_ok());
-        assert!(Encoder::new(SMALL, 18).is_err());
-        assert!(Encoder::new(Settings { heads: 3, ..SMALL }, 16).is_err());
-        assert!(Encoder::new(Settings { depth: 0, ..SMALL }, 16).is_err());
-        assert!(Encoder::new(Settings { dim: 1 << 40, ..SMALL }, 16).is_err());
-    }
-
-    #[test]
-    fn the_seed_decides_the_parameters() {
-        let encoder = Encoder::new(SMALL, 16).unwrap();
-        let first = encoder.initial_parameters(1);
-        assert_eq!(first, encoder.initial_parameters(1));
-        assert_ne!(first, encoder.initial_parameters(2));
-        assert_eq!(first.len(), encoder.layout().len());
-    }
-
-    #[test]
-    fn the_file_carries_its_metadata_and_any_batch() {
-        let encoder = Encoder::new(SMALL, 16).unwrap();
-        let metadata = vec![(RECIPE.to_owned(), "as tested".to_owned())];
-        let bytes = encoder.export(&encoder.initial_parameters(1), metadata).unwrap();
-        let file = model::read(&bytes).unwrap();
-        assert_eq!(file.metadata(RECIPE), Some("as tested"));
-        assert_eq!(file.output_shape(EMBEDDING), Some(vec![None, Some(16)]));
-        assert_eq!(file.output_shape(PROJECTION), Some(vec![None, Some(8)]));
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 //! step keeps its state; the only user of `ort`.
 
 mod library;
+mod placement;
 mod state;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 use ort::{
     environment::Environment,
     ep::{self, ExecutionProvider},
-    session::builder::GraphOptimizationLevel,
+    session::builder::{GraphOptimizationLevel, SessionBuilder},
     value::TensorRef,
 };
 
@@ -82,6 +83,14 @@ pub enum RuntimeError {
         /// What ONNX Runtime said.
         source: ort::Error,
     },
+    /// Nodes of a training graph would run on the CPU beside the GPU.
+    #[error("{count} nodes of the training graph have no kernel on the GPU: {nodes}")]
+    Fallback {
+        /// How many.
+        count: usize,
+        /// Their names and operators.
+        nodes: String,
+    },
     /// A graph lacks an output, or gives it another type or shape.
     #[error("the graph's output {name} is missing or not f32")]
     Output {
@@ -101,6 +110,7 @@ pub struct Runtime {
     library: PathBuf,
     device: Device,
     threads: usize,
+    cuda_graphs: bool,
 }
 
 impl Runtime {
@@ -121,7 +131,7 @@ impl Runtime {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
-        Ok(Self { environment, library, device, threads })
+        Ok(Self { environment, library, device, threads, cuda_graphs: false })
     }
 
     /// The library that was loaded.
@@ -147,17 +157,45 @@ impl Runtime {
         if cuda_in_library() { vec!["CUDA", "CPU"] } else { vec!["CPU"] }
     }
 
+    /// The same, with steps of training recorded and replayed as CUDA graphs,
+    /// which spares the launching of each kernel.
+    pub fn with_cuda_graphs(mut self, enabled: bool) -> Self {
+        self.cuda_graphs = enabled;
+        self
+    }
+
     /// A session of an ONNX model.
-    ///
-    /// On CUDA no node may fall back to the CPU: such a graph is refused, and
-    /// ONNX Runtime names the nodes.
     ///
     /// # Errors
     /// [`RuntimeError::Ort`].
     pub fn session(&self, model: &[u8]) -> Result<Session, RuntimeError> {
+        let mut builder = self.builder(false)?;
+        builder.commit_from_memory(model).map_err(failed("load the graph"))
+    }
+
+    /// A session of a training graph. On CUDA no node may fall back to the CPU.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Ort`]; [`RuntimeError::Fallback`] with the nodes.
+    fn training_session(&self, model: &[u8]) -> Result<Session, RuntimeError> {
+        let mut builder = self
+            .builder(self.cuda_graphs)?
+            .with_config_entry(placement::RECORD, "1")
+            .map_err(failed("ask where nodes run"))?;
+        let session = builder.commit_from_memory(model).map_err(failed("load the graph"))?;
+        if let Device::Cuda(_) = self.device {
+            let nodes = placement::nodes_on(&session, CPU_PROVIDER)?;
+            if !nodes.is_empty() {
+                return Err(RuntimeError::Fallback { count: nodes.len(), nodes: nodes.join(", ") });
+            }
+        }
+        Ok(session)
+    }
+
+    fn builder(&self, cuda_graphs: bool) -> Result<SessionBuilder, RuntimeError> {
         // Memory patterns keep a second arena of the peak size; a training
         // graph of fixed shapes gains nothing from it.
-        let mut builder = Session::builder(&self.environment)
+        let builder = Session::builder(&self.environment)
             .map_err(failed("make a session"))?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(failed("set the optimisation level"))?
@@ -171,17 +209,19 @@ impl Runtime {
             // sample the next batch.
             .with_intra_op_spinning(false)
             .map_err(failed("turn spinning off"))?;
-        if let Device::Cuda(number) = self.device {
-            let cuda = ep::CUDA::default().with_device_id(number as i32).with_tf32(true);
-            builder = builder
-                .with_execution_providers([cuda.build().error_on_failure()])
-                .map_err(failed("use CUDA"))?
-                .with_disable_cpu_fallback()
-                .map_err(failed("forbid falling back to the CPU"))?;
-        }
-        builder.commit_from_memory(model).map_err(failed("load the graph"))
+        let Device::Cuda(number) = self.device else { return Ok(builder) };
+        let cuda = ep::CUDA::default()
+            .with_device_id(number as i32)
+            .with_tf32(true)
+            .with_cuda_graph(cuda_graphs);
+        builder
+            .with_execution_providers([cuda.build().error_on_failure()])
+            .map_err(failed("use CUDA"))
     }
 }
+
+/// ONNX Runtime's name of what runs on the CPU.
+const CPU_PROVIDER: &str = "CPUExecutionProvider";
 
 /// The environment and the library it was loaded from: one in a process, as
 /// ONNX Runtime allows no second one even after the first is gone.

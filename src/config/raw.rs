@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::encoder;
+use super::encoder::RawEncoder;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -20,7 +20,7 @@ pub(super) struct RawConfig {
     pub view: RawView,
     pub pairs: RawPairs,
     pub augment: RawAugment,
-    pub encoder: encoder::Settings,
+    pub encoder: RawEncoder,
     pub train: RawTrain,
     pub evaluate: RawEvaluate,
 }
@@ -38,7 +38,7 @@ impl Default for RawConfig {
             view: RawView::default(),
             pairs: RawPairs::default(),
             augment: RawAugment::default(),
-            encoder: encoder::Settings { patch: 8, dim: 192, depth: 6, heads: 6, projection: 128 },
+            encoder: RawEncoder::default(),
             train: RawTrain::default(),
             evaluate: RawEvaluate::default(),
         }

@@ -4,114 +4,108 @@
 //! Dosovitskiy et al. 2021, *An image is worth 16×16 words*, eq. 1–4; mean
 //! pooling and fixed sine-cosine positions as in Chen, Xie and He 2021 (MoCo v3).
 
-use onnx_grad::{Graph, Layout, Value};
+use onnx_grad::Value;
 
-use super::{EncoderError, Settings, Weights, push_layer_norm, push_linear};
+use super::{EncoderError, builder::Builder};
 
 /// Width of the hidden layer of a block, in widths of the embedding.
 const MLP_RATIO: usize = 4;
 
-pub(super) fn push_parameters(
-    layout: &mut Layout,
-    settings: &Settings,
-) -> Result<(), onnx_grad::Error> {
-    let dim = settings.dim;
-    push_linear(layout, "patch", settings.patch * settings.patch, dim)?;
-    for n in 0..settings.depth {
-        push_layer_norm(layout, &format!("block{n}.norm1"), dim)?;
-        push_linear(layout, &format!("block{n}.qkv"), dim, 3 * dim)?;
-        push_linear(layout, &format!("block{n}.attention"), dim, dim)?;
-        push_layer_norm(layout, &format!("block{n}.norm2"), dim)?;
-        push_linear(layout, &format!("block{n}.mlp1"), dim, MLP_RATIO * dim)?;
-        push_linear(layout, &format!("block{n}.mlp2"), MLP_RATIO * dim, dim)?;
+/// Sizes of a vision transformer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Vit {
+    /// Pixels along each side of a patch; divides the view's size.
+    pub patch: usize,
+    /// Width of the embedding.
+    pub dim: usize,
+    /// Transformer blocks.
+    pub depth: usize,
+    /// Attention heads; divides `dim`.
+    pub heads: usize,
+}
+
+impl Vit {
+    /// Width 192, 12 blocks, 3 heads.
+    ///
+    /// # Source
+    /// Touvron et al. 2021 (DeiT), table 1, `DeiT-Ti`.
+    pub fn tiny(patch: usize) -> Self {
+        Self { patch, dim: 192, depth: 12, heads: 3 }
     }
-    push_layer_norm(layout, "norm", dim)
-}
 
-/// From views `[N, 1, H, W]` to embeddings `[N, dim]`.
-pub(super) fn forward(
-    g: &mut Graph,
-    weights: &Weights,
-    settings: &Settings,
-    views: Value,
-) -> Result<Value, EncoderError> {
-    let mut x = patches(g, weights, settings.patch, views)?;
-    let side = (g.shape(x)[1] as f64).sqrt().round() as usize;
-    let positions = g.constant_f32(&[side * side, settings.dim], &positions(side, settings.dim))?;
-    x = g.add(x, positions)?;
-    for n in 0..settings.depth {
-        x = block(g, weights, settings.heads, &format!("block{n}"), x)?;
+    /// Width 384, 12 blocks, 6 heads.
+    ///
+    /// # Source
+    /// Touvron et al. 2021 (DeiT), table 1, `DeiT-S`.
+    pub fn small(patch: usize) -> Self {
+        Self { patch, dim: 384, depth: 12, heads: 6 }
     }
-    x = weights.layer_norm(g, x, "norm")?;
-    Ok(g.reduce_mean(x, &[1], false)?)
-}
 
-/// Patches side by side as tokens `[N, T, dim]`: equal to a convolution whose
-/// stride is its kernel, as a reshape and one matrix product.
-fn patches(
-    g: &mut Graph,
-    weights: &Weights,
-    patch: usize,
-    views: Value,
-) -> Result<Value, EncoderError> {
-    let [batch, _, height, width] = g.shape(views)[..] else {
-        let received = format!("{:?}", g.shape(views));
-        return Err(EncoderError::Shape { requirement: "views [N, 1, H, W]", received });
-    };
-    let (rows, columns) = (height / patch, width / patch);
-    let x = g.reshape(views, &[batch, rows, patch, columns, patch])?;
-    let x = g.transpose(x, &[0, 1, 3, 2, 4])?;
-    let x = g.reshape(x, &[batch, rows * columns, patch * patch])?;
-    weights.linear(g, x, "patch")
-}
+    /// From views `[N, 1, H, W]` to embeddings `[N, dim]`.
+    pub(super) fn forward(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
+        let mut x = self.patches(b, views)?;
+        let side = (b.g.shape(x)[1] as f64).sqrt().round() as usize;
+        let positions = positions(side, self.dim);
+        let positions = b.g.constant_f32(&[side * side, self.dim], &positions)?;
+        x = b.g.add(x, positions)?;
+        for n in 0..self.depth {
+            x = self.block(b, &format!("block{n}"), x)?;
+        }
+        x = b.layer_norm(x, "norm")?;
+        Ok(b.g.reduce_mean(x, &[1], false)?)
+    }
 
-fn block(
-    g: &mut Graph,
-    weights: &Weights,
-    heads: usize,
-    name: &str,
-    x: Value,
-) -> Result<Value, EncoderError> {
-    let normed = weights.layer_norm(g, x, &format!("{name}.norm1"))?;
-    let attended = attention(g, weights, heads, name, normed)?;
-    let x = g.add(x, attended)?;
-    let normed = weights.layer_norm(g, x, &format!("{name}.norm2"))?;
-    let hidden = weights.linear(g, normed, &format!("{name}.mlp1"))?;
-    let hidden = g.gelu(hidden)?;
-    let out = weights.linear(g, hidden, &format!("{name}.mlp2"))?;
-    Ok(g.add(x, out)?)
-}
+    /// Patches side by side as tokens `[N, T, dim]`: equal to a convolution
+    /// whose stride is its kernel, as a reshape and one matrix product.
+    fn patches(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
+        let [batch, _, height, width] = b.g.shape(views)[..] else {
+            let received = format!("{:?}", b.g.shape(views));
+            return Err(EncoderError::Shape { requirement: "views [N, 1, H, W]", received });
+        };
+        let patch = self.patch;
+        let (rows, columns) = (height / patch, width / patch);
+        let x = b.g.reshape(views, &[batch, rows, patch, columns, patch])?;
+        let x = b.g.transpose(x, &[0, 1, 3, 2, 4])?;
+        let x = b.g.reshape(x, &[batch, rows * columns, patch * patch])?;
+        b.linear(x, "patch", self.dim)
+    }
 
-/// Multi-head self-attention, softmax(q kᵀ / √d) v (Vaswani et al. 2017, eq. 1).
-fn attention(
-    g: &mut Graph,
-    weights: &Weights,
-    heads: usize,
-    name: &str,
-    x: Value,
-) -> Result<Value, EncoderError> {
-    let [batch, tokens, dim] = g.shape(x)[..] else {
-        let received = format!("{:?}", g.shape(x));
-        return Err(EncoderError::Shape { requirement: "tokens [N, T, dim]", received });
-    };
-    let width = dim / heads;
-    let qkv = weights.linear(g, x, &format!("{name}.qkv"))?;
-    let parts = g.split(qkv, -1, &[dim, dim, dim])?;
-    let mut by_head = |part: Value, order: [usize; 4]| {
-        let split = g.reshape(part, &[batch, tokens, heads, width])?;
-        g.transpose(split, &order)
-    };
-    let q = by_head(parts[0], [0, 2, 1, 3])?;
-    let k_transposed = by_head(parts[1], [0, 2, 3, 1])?;
-    let v = by_head(parts[2], [0, 2, 1, 3])?;
-    let scale = g.scalar((width as f32).sqrt().recip());
-    let q = g.mul(q, scale)?;
-    let scores = g.matmul(q, k_transposed)?;
-    let shares = g.softmax(scores, -1)?;
-    let mixed = g.matmul(shares, v)?;
-    let mixed = g.transpose(mixed, &[0, 2, 1, 3])?;
-    let mixed = g.reshape(mixed, &[batch, tokens, dim])?;
-    weights.linear(g, mixed, &format!("{name}.attention"))
+    fn block(&self, b: &mut Builder, name: &str, x: Value) -> Result<Value, EncoderError> {
+        let normed = b.layer_norm(x, &format!("{name}.norm1"))?;
+        let attended = self.attention(b, name, normed)?;
+        let x = b.g.add(x, attended)?;
+        let normed = b.layer_norm(x, &format!("{name}.norm2"))?;
+        let hidden = b.linear(normed, &format!("{name}.mlp1"), MLP_RATIO * self.dim)?;
+        let hidden = b.g.gelu(hidden)?;
+        let out = b.linear(hidden, &format!("{name}.mlp2"), self.dim)?;
+        Ok(b.g.add(x, out)?)
+    }
+
+    /// Multi-head self-attention, softmax(q kᵀ / √d) v (Vaswani et al. 2017, eq. 1).
+    fn attention(&self, b: &mut Builder, name: &str, x: Value) -> Result<Value, EncoderError> {
+        let [batch, tokens, dim] = b.g.shape(x)[..] else {
+            let received = format!("{:?}", b.g.shape(x));
+            return Err(EncoderError::Shape { requirement: "tokens [N, T, dim]", received });
+        };
+        let width = dim / self.heads;
+        let qkv = b.linear(x, &format!("{name}.qkv"), 3 * dim)?;
+        let parts = b.g.split(qkv, -1, &[dim, dim, dim])?;
+        let mut by_head = |part: Value, order: [usize; 4]| {
+            let split = b.g.reshape(part, &[batch, tokens, self.heads, width])?;
+            b.g.transpose(split, &order)
+        };
+        let q = by_head(parts[0], [0, 2, 1, 3])?;
+        let k_transposed = by_head(parts[1], [0, 2, 3, 1])?;
+        let v = by_head(parts[2], [0, 2, 1, 3])?;
+        let scale = b.g.scalar((width as f32).sqrt().recip());
+        let q = b.g.mul(q, scale)?;
+        let scores = b.g.matmul(q, k_transposed)?;
+        let shares = b.g.softmax(scores, -1)?;
+        let mixed = b.g.matmul(shares, v)?;
+        let mixed = b.g.transpose(mixed, &[0, 2, 1, 3])?;
+        let mixed = b.g.reshape(mixed, &[batch, tokens, dim])?;
+        b.linear(mixed, &format!("{name}.attention"), dim)
+    }
 }
 
 /// Fixed positions `[T, dim]`, a quarter of the width each for the sine and

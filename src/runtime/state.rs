@@ -2,7 +2,7 @@
 
 use ort::{
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
-    session::{IoBinding, Session},
+    session::{IoBinding, NoSelectedOutputs, RunOptions, Session},
     value::Tensor,
 };
 
@@ -14,119 +14,122 @@ use super::{Device, Runtime, RuntimeError, failed};
 /// One set would not do: bound as input and output alike, the update may be
 /// scheduled before the backward pass has read the old values, and the graph
 /// trains silently wrong.
+///
+/// Inputs and further outputs have one buffer each on the device, at the same
+/// place in every step, as a CUDA graph needs it.
 pub struct StepSession {
     session: Session,
     /// `bindings[0]` reads ping and writes pong, `bindings[1]` the reverse.
     bindings: [IoBinding; 2],
+    options: [RunOptions<NoSelectedOutputs>; 2],
     /// Buffers of every state variable, twice.
     buffers: [Vec<Tensor<f32>>; 2],
+    inputs: Vec<Tensor<f32>>,
+    outputs: Vec<Tensor<f32>>,
     /// Which set holds the present state.
     present: usize,
-    outputs: Vec<String>,
 }
 
-/// A state variable of a [`StepSession`]: its names in the graph and its first values.
-pub struct StateVariable<'a> {
-    /// The graph's input that reads it.
-    pub input: &'a str,
-    /// The graph's output that writes it.
-    pub output: &'a str,
-    /// Its values before the first step; one dimension.
-    pub values: &'a [f32],
+/// A state variable of a [`StepSession`]: the graph's input `name` reads it,
+/// and its output `next_name` writes it; one dimension.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateVariable {
+    /// Its name.
+    pub name: String,
+    /// Its values.
+    pub values: Vec<f32>,
 }
 
 impl StepSession {
-    /// A session of the model with its state set; `outputs` are the further
-    /// outputs, f32, that every step reports.
+    /// A session of the model with its state set. `inputs` are what every step
+    /// is given, by name and shape; `outputs` the further outputs, scalars of
+    /// f32, that it reports.
     ///
     /// # Errors
-    /// [`RuntimeError::Ort`].
+    /// [`RuntimeError::Ort`]; [`RuntimeError::Fallback`] where a node of the
+    /// graph would not run on the device.
     pub fn new(
         runtime: &Runtime,
         model: &[u8],
         state: &[StateVariable],
+        inputs: &[(&str, Vec<usize>)],
         outputs: &[&str],
     ) -> Result<Self, RuntimeError> {
-        let session = runtime.session(model)?;
+        let session = runtime.training_session(model)?;
         let allocator =
             Allocator::new(&session, memory(runtime.device())?).map_err(failed("allocate"))?;
-        let empty_set = || -> Result<Vec<Tensor<f32>>, RuntimeError> {
-            state
-                .iter()
-                .map(|v| {
-                    Tensor::new(&allocator, [v.values.len()]).map_err(failed("allocate the state"))
-                })
-                .collect()
+        let buffer = |shape: &[usize]| {
+            Tensor::<f32>::new(&allocator, shape.to_vec()).map_err(failed("allocate a buffer"))
         };
-        let mut buffers = [empty_set()?, empty_set()?];
+        let set = || state.iter().map(|v| buffer(&[v.values.len()])).collect::<Result<Vec<_>, _>>();
+        let mut buffers = [set()?, set()?];
         for (buffer, variable) in buffers[0].iter_mut().zip(state) {
-            let host = Tensor::from_array(([variable.values.len()], variable.values.to_vec()))
-                .map_err(failed("take the state"))?;
-            host.copy_into(buffer).map_err(failed("copy the state to the device"))?;
+            fill(buffer, vec![variable.values.len()], variable.values.clone())?;
         }
-        let host = memory(Device::Cpu)?;
-        let bind = |read: &[Tensor<f32>], write: &mut [Tensor<f32>]| {
+        let given = inputs.iter().map(|(_, shape)| buffer(shape)).collect::<Result<Vec<_>, _>>()?;
+        let mut reported = outputs.iter().map(|_| buffer(&[])).collect::<Result<Vec<_>, _>>()?;
+        let mut bind = |read: &[Tensor<f32>], write: &mut [Tensor<f32>]| {
             let mut binding = session.create_binding().map_err(failed("bind"))?;
             for ((variable, read), write) in state.iter().zip(read).zip(write) {
-                binding.bind_input(variable.input, read).map_err(failed("bind the state"))?;
-                binding.bind_output(variable.output, write).map_err(failed("bind the state"))?;
+                let next = format!("next_{}", variable.name);
+                binding.bind_input(&variable.name, read).map_err(failed("bind the state"))?;
+                binding.bind_output(next, write).map_err(failed("bind the state"))?;
             }
-            for &name in outputs {
-                binding.bind_output_to_device(name, &host).map_err(failed("bind an output"))?;
+            for ((name, _), value) in inputs.iter().zip(&given) {
+                binding.bind_input(*name, value).map_err(failed("bind an input"))?;
+            }
+            for (&name, value) in outputs.iter().zip(&mut reported) {
+                binding.bind_output(name, value).map_err(failed("bind an output"))?;
             }
             Ok::<_, RuntimeError>(binding)
         };
         let [ping, pong] = &mut buffers;
         let bindings = [bind(ping, pong)?, bind(pong, ping)?];
-        let outputs = outputs.iter().map(|&name| name.to_owned()).collect();
-        Ok(Self { session, bindings, buffers, present: 0, outputs })
+        let options = [run_options("1")?, run_options("2")?];
+        Ok(Self { session, bindings, options, buffers, inputs: given, outputs: reported, present: 0 })
     }
 
-    /// Runs one step on the inputs given (name, shape, values) and returns the
-    /// first number of each further output.
+    /// Runs one step on the values of the inputs, in their order, and returns
+    /// the further outputs.
     ///
     /// # Errors
     /// [`RuntimeError`].
-    pub fn step(
-        &mut self,
-        inputs: Vec<(&str, Vec<usize>, Vec<f32>)>,
-    ) -> Result<Vec<f32>, RuntimeError> {
-        let binding = &mut self.bindings[self.present];
-        for (name, shape, values) in inputs {
-            let tensor = Tensor::from_array((shape, values)).map_err(failed("take an input"))?;
-            binding.bind_input(name, &tensor).map_err(failed("bind an input"))?;
+    pub fn step(&mut self, inputs: Vec<Vec<f32>>) -> Result<Vec<f32>, RuntimeError> {
+        for (buffer, values) in self.inputs.iter_mut().zip(inputs) {
+            let shape: Vec<usize> = buffer.shape().iter().map(|&n| n as usize).collect();
+            fill(buffer, shape, values)?;
         }
-        let results = self.session.run_binding(binding).map_err(failed("run a step"))?;
-        let reported = self
-            .outputs
-            .iter()
-            .map(|name| {
-                let missing = || RuntimeError::Output { name: name.clone() };
-                let value = results.get(name.as_str()).ok_or_else(missing)?;
-                let (_, values) = value.try_extract_tensor::<f32>().map_err(|_| missing())?;
-                values.first().copied().ok_or_else(missing)
-            })
-            .collect();
-        drop(results);
+        let (binding, options) = (&self.bindings[self.present], &self.options[self.present]);
+        self.session.run_binding_with_options(binding, options).map_err(failed("run a step"))?;
         self.present = 1 - self.present;
-        reported
+        self.outputs.iter().map(|value| Ok(read(value)?.first().copied().unwrap_or(f32::NAN))).collect()
     }
 
-    /// The present state, copied to the host, in the order it was given in.
+    /// The values of the present state, in the order it was given in.
     ///
     /// # Errors
     /// [`RuntimeError::Ort`].
     pub fn state(&self) -> Result<Vec<Vec<f32>>, RuntimeError> {
-        self.buffers[self.present]
-            .iter()
-            .map(|buffer| {
-                let host = buffer
-                    .to(AllocationDevice::CPU, 0)
-                    .map_err(failed("copy the state to the host"))?;
-                Ok(host.extract_tensor().1.to_vec())
-            })
-            .collect()
+        self.buffers[self.present].iter().map(read).collect()
     }
+}
+
+/// The number by which CUDA graphs of one session are told apart: each binding
+/// is one of its own, as its addresses are.
+fn run_options(graph: &str) -> Result<RunOptions<NoSelectedOutputs>, RuntimeError> {
+    let mut options = RunOptions::new().map_err(failed("make options"))?;
+    options.set("gpu_graph_id", graph).map_err(failed("name a CUDA graph"))?;
+    Ok(options)
+}
+
+fn fill(buffer: &mut Tensor<f32>, shape: Vec<usize>, values: Vec<f32>) -> Result<(), RuntimeError> {
+    let host = Tensor::from_array((shape, values)).map_err(failed("take an input"))?;
+    host.copy_into(buffer).map_err(failed("copy to the device"))
+}
+
+fn read(buffer: &Tensor<f32>) -> Result<Vec<f32>, RuntimeError> {
+    let host = buffer.to(AllocationDevice::CPU, 0).map_err(failed("copy to the host"))?;
+    Ok(host.extract_tensor().1.to_vec())
 }
 
 fn memory(device: Device) -> Result<MemoryInfo<'static>, RuntimeError> {

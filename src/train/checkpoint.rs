@@ -5,7 +5,10 @@ use std::{collections::HashMap, io::Write, path::Path};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::MetricRow;
-use crate::durable::{self, DurableError};
+use crate::{
+    durable::{self, DurableError},
+    runtime::StateVariable,
+};
 
 /// Why a checkpoint cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -35,31 +38,34 @@ pub enum CheckpointError {
 pub(super) struct State {
     /// Steps made.
     pub step: usize,
-    /// Parameters, flat.
-    pub params: Vec<f32>,
-    /// First moments, flat.
-    pub m: Vec<f32>,
-    /// Second moments, flat.
-    pub v: Vec<f32>,
+    /// Parameters, moments and running averages, flat.
+    pub variables: Vec<StateVariable>,
     /// One row a step.
     pub metrics: Vec<MetricRow>,
 }
 
 /// Numbers of a [`MetricRow`] in a checkpoint.
 const METRIC_WIDTH: usize = 7;
+/// The tensor that holds them.
+const METRICS: &str = "metrics";
 
 impl State {
     /// The state before the first step.
-    pub fn fresh(params: Vec<f32>) -> Self {
-        let zeros = vec![0.0; params.len()];
-        Self { step: 0, m: zeros.clone(), v: zeros, params, metrics: Vec::new() }
+    pub fn fresh(variables: Vec<StateVariable>) -> Self {
+        Self { step: 0, variables, metrics: Vec::new() }
     }
 
-    /// Takes over parameters and moments from the session.
+    /// Takes over the values of the session, in the order of the variables.
     pub fn take(&mut self, values: Vec<Vec<f32>>) {
-        if let Ok([params, m, v]) = <[Vec<f32>; 3]>::try_from(values) {
-            (self.params, self.m, self.v) = (params, m, v);
+        for (variable, values) in self.variables.iter_mut().zip(values) {
+            variable.values = values;
         }
+    }
+
+    /// The values of a variable; none where there is no such one.
+    pub fn values(&self, name: &str) -> Vec<f32> {
+        let found = self.variables.iter().find(|variable| variable.name == name);
+        found.map(|variable| variable.values.clone()).unwrap_or_default()
     }
 
     /// Writes the state as a safetensors file, whole or not at all.
@@ -68,12 +74,11 @@ impl State {
     /// [`CheckpointError`].
     pub fn write(&self, path: &Path, digest: &str) -> Result<(), CheckpointError> {
         let metrics: Vec<f32> = self.metrics.iter().flat_map(numbers).collect();
-        let parts =
-            [("params", &self.params), ("m", &self.m), ("v", &self.v), ("metrics", &metrics)].map(
-                |(name, values)| {
-                    (name, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
-                },
-            );
+        let variables = self.variables.iter().map(|v| (v.name.as_str(), &v.values));
+        let parts: Vec<(&str, Vec<u8>)> = variables
+            .chain([(METRICS, &metrics)])
+            .map(|(name, values)| (name, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+            .collect();
         let damaged = |_| CheckpointError::Damaged { what: "it cannot be laid out" };
         let views = parts
             .iter()
@@ -95,11 +100,16 @@ impl State {
         })
     }
 
-    /// The state of an earlier run with the same digest, if there is one.
+    /// The state of an earlier run with the same digest and these variables, if
+    /// there is one.
     ///
     /// # Errors
     /// [`CheckpointError`] where there is a file and it is damaged.
-    pub fn open(path: &Path, digest: &str) -> Result<Option<Self>, CheckpointError> {
+    pub fn open(
+        path: &Path,
+        digest: &str,
+        names: &[&str],
+    ) -> Result<Option<Self>, CheckpointError> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -119,12 +129,16 @@ impl State {
             let (values, _) = tensor.data().as_chunks::<4>();
             Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
         };
-        let metrics = read("metrics")?
+        let metrics = read(METRICS)?
             .chunks_exact(METRIC_WIDTH)
             .enumerate()
             .filter_map(|(step, numbers)| metric(step, numbers))
             .collect();
-        Ok(Some(Self { step, params: read("params")?, m: read("m")?, v: read("v")?, metrics }))
+        let variables = names
+            .iter()
+            .map(|&name| Ok(StateVariable { name: name.to_owned(), values: read(name)? }))
+            .collect::<Result<_, CheckpointError>>()?;
+        Ok(Some(Self { step, variables, metrics }))
     }
 }
 
@@ -169,28 +183,32 @@ fn metric(step: usize, numbers: &[f32]) -> Option<MetricRow> {
 mod tests {
     use super::*;
 
+    fn state(values: &[f32]) -> State {
+        State::fresh(vec![StateVariable { name: "params".to_owned(), values: values.to_vec() }])
+    }
+
     #[test]
     fn a_state_comes_back_for_its_digest_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
-        let mut state = State::fresh(vec![1.5, -2.0, 3.25]);
+        let mut state = state(&[1.5, -2.0, 3.25]);
         state.step = 2;
         state.metrics = (0..2).filter_map(|n| metric(n, &[n as f32; METRIC_WIDTH])).collect();
-        assert_eq!(State::open(&path, "a").unwrap(), None);
+        assert_eq!(State::open(&path, "a", &["params"]).unwrap(), None);
         state.write(&path, "a").unwrap();
-        assert_eq!(State::open(&path, "a").unwrap(), Some(state));
-        assert_eq!(State::open(&path, "b").unwrap(), None);
+        assert_eq!(State::open(&path, "a", &["params"]).unwrap(), Some(state));
+        assert_eq!(State::open(&path, "b", &["params"]).unwrap(), None);
     }
 
     #[test]
     fn a_damaged_file_is_an_error_and_no_panic() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
-        State::fresh(vec![0.5; 9]).write(&path, "a").unwrap();
+        state(&[0.5; 9]).write(&path, "a").unwrap();
         let whole = std::fs::read(&path).unwrap();
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
-            assert!(!matches!(State::open(&path, "a"), Ok(Some(_))), "{length}");
+            assert!(!matches!(State::open(&path, "a", &["params"]), Ok(Some(_))), "{length}");
         }
     }
 }

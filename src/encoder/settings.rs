@@ -1,0 +1,100 @@
+//! Which encoder a pipeline asks for.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{EncoderError, ResNet, Vit};
+
+/// Largest width, depth and patch that a pipeline may ask for.
+const LARGEST: usize = 4096;
+
+/// The encoder as a pipeline sets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Settings {
+    /// The network.
+    pub architecture: Architecture,
+    /// Width of the projection.
+    pub projection: usize,
+    /// An ONNX file whose weights it begins with, found by their names.
+    pub weights: Option<PathBuf>,
+    /// How many of its last blocks are trained, with all that follows them;
+    /// `None` for all.
+    pub train_last: Option<usize>,
+}
+
+/// A network from views to embeddings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Architecture {
+    /// A vision transformer over slices.
+    Vit(Vit),
+    /// A residual network over slices or boxes.
+    ResNet(ResNet),
+    /// ConvNeXt-T over slices.
+    ConvNextTiny,
+    /// The network of an ONNX file.
+    Imported {
+        /// The file.
+        path: PathBuf,
+        /// The output that is the embedding; the first where it is not named.
+        output: Option<String>,
+    },
+}
+
+impl Settings {
+    /// Whether the encoder fits views of this shape.
+    ///
+    /// # Errors
+    /// [`EncoderError::Shape`].
+    pub(super) fn check(&self, view: &[usize]) -> Result<(), EncoderError> {
+        size("projection", self.projection)?;
+        match &self.architecture {
+            Architecture::Vit(vit) => {
+                slices(view)?;
+                vit.check(view)
+            }
+            Architecture::ResNet(resnet) if resnet.axes == 3 => match view {
+                [1, _, _, _] => Ok(()),
+                _ => refuse("boxes: set view.depth above 1", format!("views of {view:?}")),
+            },
+            Architecture::ResNet(_) | Architecture::ConvNextTiny => slices(view),
+            // the file says what it takes
+            Architecture::Imported { .. } => Ok(()),
+        }
+    }
+}
+
+impl Vit {
+    fn check(&self, view: &[usize]) -> Result<(), EncoderError> {
+        let Self { patch, dim, depth, heads } = *self;
+        for (name, value) in [("patch", patch), ("dim", dim), ("depth", depth), ("heads", heads)] {
+            size(name, value)?;
+        }
+        let side = view.last().copied().unwrap_or_default();
+        if side == 0 || !side.is_multiple_of(patch) {
+            return refuse("a patch that divides the view's size", format!("{patch} and {side}"));
+        }
+        if !dim.is_multiple_of(heads) || !dim.is_multiple_of(4) {
+            return refuse("a dim that heads and 4 divide", format!("dim {dim}, heads {heads}"));
+        }
+        Ok(())
+    }
+}
+
+fn slices(view: &[usize]) -> Result<(), EncoderError> {
+    match view {
+        [1, _, _] => Ok(()),
+        _ => refuse("slices: set view.depth to 1", format!("views of {view:?}")),
+    }
+}
+
+fn size(name: &str, value: usize) -> Result<(), EncoderError> {
+    if (1..=LARGEST).contains(&value) {
+        return Ok(());
+    }
+    refuse("sizes between 1 and 4096", format!("{name} = {value}"))
+}
+
+fn refuse<T>(requirement: &'static str, received: String) -> Result<T, EncoderError> {
+    Err(EncoderError::Shape { requirement, received })
+}
