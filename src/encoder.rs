@@ -9,6 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
+use crate::view;
+
 /// Shape of the encoder, as a pipeline sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +73,7 @@ pub const SEED: &str = "mivox.seed";
 #[derive(Debug, Clone)]
 pub struct Encoder {
     settings: Settings,
-    size: usize,
+    view: view::Settings,
     layout: Layout,
 }
 
@@ -123,11 +125,11 @@ fn push_layer_norm(layout: &mut Layout, name: &str, dim: usize) -> Result<(), on
 }
 
 impl Encoder {
-    /// The encoder for views of `size` pixels along each side.
+    /// The encoder for the views of a pipeline, which must be planes.
     ///
     /// # Errors
     /// [`EncoderError::Shape`] where sizes do not divide or are out of bounds.
-    pub fn new(settings: Settings, size: usize) -> Result<Self, EncoderError> {
+    pub fn new(settings: Settings, view: &view::Settings) -> Result<Self, EncoderError> {
         let Settings { patch, dim, depth, heads, projection } = settings;
         let refuse = |requirement, received| Err(EncoderError::Shape { requirement, received });
         for (value, name) in [
@@ -141,6 +143,10 @@ impl Encoder {
                 return refuse("sizes between 1 and 4096", format!("{name} = {value}"));
             }
         }
+        if view.slices.is_some() {
+            return refuse("view.depth = 1", format!("view.depth = {}", view.depth()));
+        }
+        let size = view.size;
         if size == 0 || !size.is_multiple_of(patch) {
             return refuse("a patch that divides the view's size", format!("{patch} and {size}"));
         }
@@ -150,7 +156,7 @@ impl Encoder {
         let mut layout = Layout::new();
         vit::push_parameters(&mut layout, &settings)?;
         projector::push_parameters(&mut layout, &settings)?;
-        Ok(Self { settings, size, layout })
+        Ok(Self { settings, view: *view, layout })
     }
 
     /// Where each parameter lies in the flat buffer.
@@ -216,7 +222,7 @@ impl Encoder {
         metadata: Vec<(String, String)>,
     ) -> Result<Vec<u8>, EncoderError> {
         let mut g = Graph::new();
-        let views = g.input(INPUT, ElementType::F32, &[2, 1, self.size, self.size]);
+        let views = g.input(INPUT, ElementType::F32, &self.view.shape(2));
         let values = self.layout.bind_initializers(&mut g, parameters)?;
         let (h, z) = self.forward(&mut g, &values, views)?;
         g.output(EMBEDDING, h);
@@ -236,19 +242,27 @@ mod tests {
     use super::*;
 
     const SMALL: Settings = Settings { patch: 4, dim: 16, depth: 2, heads: 2, projection: 8 };
+    const VIEW: view::Settings = view::Settings { size: 16, pixel_mm: 2.5, slices: None };
 
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
-        assert!(Encoder::new(SMALL, 16).is_ok());
-        assert!(Encoder::new(SMALL, 18).is_err());
-        assert!(Encoder::new(Settings { heads: 3, ..SMALL }, 16).is_err());
-        assert!(Encoder::new(Settings { depth: 0, ..SMALL }, 16).is_err());
-        assert!(Encoder::new(Settings { dim: 1 << 40, ..SMALL }, 16).is_err());
+        assert!(Encoder::new(SMALL, &VIEW).is_ok());
+        assert!(Encoder::new(SMALL, &view::Settings { size: 18, ..VIEW }).is_err());
+        assert!(Encoder::new(Settings { heads: 3, ..SMALL }, &VIEW).is_err());
+        assert!(Encoder::new(Settings { depth: 0, ..SMALL }, &VIEW).is_err());
+        assert!(Encoder::new(Settings { dim: 1 << 40, ..SMALL }, &VIEW).is_err());
+    }
+
+    #[test]
+    fn a_box_is_refused_by_the_name_of_its_key() {
+        let slices = Some(view::Slices { depth: 32, slice_mm: 2.5 });
+        let refused = Encoder::new(SMALL, &view::Settings { slices, ..VIEW }).unwrap_err();
+        assert!(refused.to_string().contains("received view.depth = 32"), "{refused}");
     }
 
     #[test]
     fn the_seed_decides_the_parameters() {
-        let encoder = Encoder::new(SMALL, 16).unwrap();
+        let encoder = Encoder::new(SMALL, &VIEW).unwrap();
         let first = encoder.initial_parameters(1);
         assert_eq!(first, encoder.initial_parameters(1));
         assert_ne!(first, encoder.initial_parameters(2));
@@ -257,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_file_carries_its_metadata_and_any_batch() {
-        let encoder = Encoder::new(SMALL, 16).unwrap();
+        let encoder = Encoder::new(SMALL, &VIEW).unwrap();
         let metadata = vec![(RECIPE.to_owned(), "as tested".to_owned())];
         let bytes = encoder.export(&encoder.initial_parameters(1), metadata).unwrap();
         let file = model::read(&bytes).unwrap();
