@@ -147,6 +147,9 @@ impl Config {
         within("prepare.clip_z", f64::from(raw.prepare.clip_z), 1.0, 100.0, "1 to 100")?;
         within("view.size", raw.view.size as f64, 8.0, 1024.0, "8 to 1024")?;
         within("view.pixel_mm", raw.view.pixel_mm, 0.05, 50.0, "0.05 to 50")?;
+        within("view.depth", raw.view.depth as f64, 1.0, 256.0, "1 to 256")?;
+        let slice_mm = raw.view.slice_mm.unwrap_or(raw.view.pixel_mm);
+        within("view.slice_mm", slice_mm, 0.05, 50.0, "0.05 to 50")?;
         let weights = Weights {
             augmented: raw.pairs.augmented,
             cross_slice: raw.pairs.cross_slice,
@@ -198,7 +201,12 @@ impl Config {
                     clip_z: raw.prepare.clip_z,
                 },
             },
-            view: view::Settings { size: raw.view.size, pixel_mm: raw.view.pixel_mm },
+            view: view::Settings {
+                size: raw.view.size,
+                pixel_mm: raw.view.pixel_mm,
+                slices: (raw.view.depth > 1)
+                    .then_some(view::Slices { depth: raw.view.depth, slice_mm }),
+            },
             pairs: pairing::Settings {
                 weights,
                 max_distance_mm: raw.pairs.max_distance_mm,
@@ -317,6 +325,35 @@ mod tests {
         assert!(range.to_string().contains("train.temperature"), "{range}");
         let range = config(&format!("{LEAST}[view]\npixel_mm = nan\n")).unwrap_err();
         assert!(range.to_string().contains("view.pixel_mm"), "{range}");
+        for wrong in ["depth = 0", "depth = 257", "slice_mm = 0.04", "slice_mm = 50.1"] {
+            let range = config(&format!("{LEAST}[view]\n{wrong}\n")).unwrap_err();
+            assert!(range.to_string().contains(&format!("view.{wrong}")), "{range}");
+        }
+    }
+
+    #[test]
+    fn a_view_is_a_plane_or_a_box_and_its_recipe_says_which() {
+        let view = |text: &str| config(&format!("{LEAST}[view]\n{text}\n")).unwrap().view;
+        // The words are in the encoders that were trained: they must not change.
+        let plane = "view-1; axial; 96 x 96 pixels of 2.5 mm";
+        assert_eq!(view("").recipe(), plane);
+        assert_eq!(view("depth = 1\nslice_mm = 4.0").recipe(), plane);
+        assert_eq!(view("").shape(8), [8, 1, 96, 96]);
+        let whole = "view-1; box; 32 x 96 x 96 voxels of 2.5 x 2.5 x 2.5 mm";
+        assert_eq!(view("depth = 32").recipe(), whole);
+        assert_eq!(view("depth = 32").shape(8), [8, 1, 32, 96, 96]);
+        let thick = "view-1; box; 5 x 96 x 96 voxels of 4 x 2.5 x 2.5 mm";
+        assert_eq!(view("depth = 5\nslice_mm = 4.0").recipe(), thick);
+    }
+
+    #[test]
+    fn a_plane_is_written_as_before_there_were_boxes() {
+        let written = |text: &str| {
+            let config = config(&format!("{LEAST}[view]\n{text}\n")).unwrap();
+            serde_json::to_string(&config.view).unwrap()
+        };
+        assert_eq!(written(""), r#"{"size":96,"pixel_mm":2.5}"#);
+        assert_ne!(written("depth = 2"), written("depth = 2\nslice_mm = 5.0"));
     }
 
     #[test]

@@ -14,11 +14,14 @@ use crate::{
     runtime::{self, Runtime, RuntimeError, Session},
     stop,
     table::{self, TableError, record},
-    view::{self, Plane, Prepared},
+    view::{self, Prepared},
 };
 
-/// Views that go through the encoder at once.
+/// Most views that go through the encoder at once.
 const BATCH: usize = 64;
+/// Most voxels of them: boxes are many times a plane, and so are an encoder's
+/// activations.
+const BATCH_VOXELS: usize = 1 << 22;
 /// Volumes whose embeddings share one Parquet file.
 const VOLUMES_PER_PART: usize = 64;
 
@@ -94,7 +97,6 @@ pub enum EmbedError {
 /// An encoder ready to embed views.
 pub struct Embedder {
     session: Session,
-    size: usize,
     dim: usize,
     digest: String,
 }
@@ -113,11 +115,9 @@ impl Embedder {
             let (trained, asked) = (trained.to_owned(), recipe.to_owned());
             return Err(EmbedError::Recipe { trained, asked });
         }
-        let size = file.input_shape(encoder::INPUT).and_then(|shape| *shape.last()?);
         let dim = file.output_shape(encoder::EMBEDDING).and_then(|shape| *shape.last()?);
         Ok(Self {
             session: runtime.session(bytes)?,
-            size: size.ok_or_else(|| missing(encoder::INPUT))?,
             dim: dim.ok_or_else(|| missing(encoder::EMBEDDING))?,
             digest: durable::sha256_hex(bytes),
         })
@@ -142,25 +142,27 @@ impl Embedder {
     }
 
     /// Embeddings `[N, dim]` and projections `[N, projection]`, row by row, of N
-    /// views made by `fill`, which is given the number of the view and its pixels.
+    /// views made by `fill`, which is given the number of the view and its voxels.
     ///
     /// # Errors
     /// [`EmbedError::Runtime`].
     pub fn embed(
         &mut self,
+        view: &view::Settings,
         count: usize,
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Result<(Vec<f32>, Vec<f32>), EmbedError> {
-        let pixels = self.size * self.size;
+        let voxels = view.voxels();
+        let batch = (BATCH_VOXELS / voxels.max(1)).clamp(1, BATCH);
         let (mut embeddings, mut projections) = (Vec::new(), Vec::new());
-        for first in (0..count).step_by(BATCH) {
-            let rows = BATCH.min(count - first);
-            let mut views = vec![0.0; rows * pixels];
+        for first in (0..count).step_by(batch) {
+            let rows = batch.min(count - first);
+            let mut views = vec![0.0; rows * voxels];
             views
-                .par_chunks_exact_mut(pixels)
+                .par_chunks_exact_mut(voxels)
                 .enumerate()
-                .for_each(|(n, view)| fill(first + n, view));
-            let shape = [rows, 1, self.size, self.size];
+                .for_each(|(n, values)| fill(first + n, values));
+            let shape = view.shape(rows);
             let input = (encoder::INPUT, shape.as_slice(), views.as_slice());
             let outputs =
                 runtime::run(&mut self.session, input, &[encoder::EMBEDDING, encoder::PROJECTION])?;
@@ -200,7 +202,7 @@ pub struct Embedded {
     pub complete: bool,
 }
 
-/// Embeds every slice with any body, and every volume as the mean of its slices
+/// Embeds every slice whose view shows any body, and every volume as the mean of its slices
 /// that show enough of it, into `folder/part-*.parquet`. A part that is already
 /// there, from the same encoder and volumes, is left as it is.
 ///
@@ -268,8 +270,8 @@ fn embed_part(
     for volume in volumes {
         let shares = volume.body_shares(view);
         let slices: Vec<usize> = (0..shares.len()).filter(|&k| shares[k] > 0.0).collect();
-        let (embeddings, _) = embedder.embed(slices.len(), |n, pixels| {
-            volume.sample(&Plane::axial(volume.slice_centre_mm(slices[n]), view), pixels);
+        let (embeddings, _) = embedder.embed(view, slices.len(), |n, values| {
+            volume.sample(&view.grid(volume.slice_centre_mm(slices[n])), values);
         })?;
         let enough: Vec<bool> = slices.iter().map(|&k| shares[k] >= min_body_share).collect();
         // A scan of a small part shows little everywhere: then all its slices count.

@@ -16,7 +16,7 @@ use crate::{
     objective::info_nce_loss,
     pairing::{HELD_OUT, Kind, PairRow},
     table::record,
-    view::{self, Augment, Plane, ViewError, Volumes},
+    view::{self, Augment, ViewError, Volumes},
 };
 
 pub use geometry::{alignment, rank_me, uniformity};
@@ -211,18 +211,18 @@ fn embed_pairs<'a>(
             })
             .collect::<Result<_, ViewError>>()?;
         let places: Vec<(&view::Prepared, DVec3, bool)> = places;
-        Ok::<_, EvaluateError>(embedder.embed(places.len(), |n, pixels| {
+        Ok::<_, EvaluateError>(embedder.embed(view, places.len(), |n, values| {
             let (volume, place, augmented) = places[n];
-            let plane = Plane::axial(place, view);
+            let grid = view.grid(place);
             // Only an augmented pair needs augmentation: its two places are one.
             if !augmented {
-                return volume.sample(&plane, pixels);
+                return volume.sample(&grid, values);
             }
             let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
             rng.set_stream(2 * n as u64 + which);
-            let change = settings.augment.draw(&mut rng);
-            volume.sample(&change.apply_to_plane(&plane), pixels);
-            change.apply_to_pixels(pixels, &mut rng);
+            let change = settings.augment.draw(view, &mut rng);
+            volume.sample(&change.apply_to_grid(&grid), values);
+            change.apply_to_values(values, &mut rng);
         })?)
     };
     let (anchors, anchor_projections) = side(0)?;

@@ -20,7 +20,7 @@ use crate::{
     runtime::{Runtime, RuntimeError, StateVariable, StepSession},
     stop,
     table::{TableError, record},
-    view::{Augment, ViewError, Volumes},
+    view::{self, Augment, ViewError, Volumes},
 };
 
 pub use batch::{BatchError, Sampler};
@@ -169,7 +169,7 @@ const NOTHING_NATS: f32 = 0.05;
 pub fn train(
     runtime: &Runtime,
     task: &Task,
-    view: &crate::view::Settings,
+    view: &view::Settings,
     settings: &Settings,
     progress: &Progress,
 ) -> Result<Outcome, TrainError> {
@@ -185,7 +185,7 @@ pub fn train(
     };
     let first = state.step;
     progress.resume_from(first * settings.batch);
-    let model = graph::build(task.encoder, settings, view.size)?;
+    let model = graph::build(task.encoder, settings, view)?;
     let variables = [
         StateVariable { input: "params", output: "next_params", values: &state.params },
         StateVariable { input: "m", output: "next_m", values: &state.m },
@@ -205,7 +205,7 @@ pub fn train(
             let views = batches.recv().map_err(|_| TrainError::NoBatch { step })?;
             let waited = started.elapsed().as_secs_f32();
             let learning_rate = schedule::learning_rate(settings, step);
-            let inputs = graph::step_inputs(step, learning_rate, settings.batch, view.size, views?);
+            let inputs = graph::step_inputs(step, learning_rate, settings.batch, view, views?);
             let &[loss, gradient_norm] = session.step(inputs)?.as_slice() else {
                 return Err(RuntimeError::Output { name: "loss".to_owned() }.into());
             };

@@ -16,47 +16,74 @@ use crate::{
 
 pub use augment::{Augment, Augmentation};
 
-/// Size of the views, as a pipeline sets it.
+/// Size of the views, as a pipeline sets it: axial planes, or boxes of slices.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Settings {
-    /// Pixels along each side.
+    /// Pixels along each side of a slice.
     pub size: usize,
     /// mm between pixel centres.
     pub pixel_mm: f64,
+    /// The slices of a box; `None` for a plane.
+    // Left out for a plane, so that results made before there were boxes still match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slices: Option<Slices>,
+}
+
+/// The slices of a box.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Slices {
+    /// How many.
+    pub depth: usize,
+    /// mm between them.
+    pub slice_mm: f64,
 }
 
 impl Settings {
+    /// Shape of a batch of views, the encoder's input: `[N, 1, H, W]` of planes,
+    /// `[N, 1, D, H, W]` of boxes.
+    pub fn shape(&self, batch: usize) -> Vec<usize> {
+        match self.slices {
+            None => vec![batch, 1, self.size, self.size],
+            Some(Slices { depth, .. }) => vec![batch, 1, depth, self.size, self.size],
+        }
+    }
+
+    /// Slices in a view, 1 for a plane.
+    pub fn depth(&self) -> usize {
+        self.slices.map_or(1, |slices| slices.depth)
+    }
+
+    /// Voxels in a view.
+    pub fn voxels(&self) -> usize {
+        self.shape(1).iter().product()
+    }
+
     /// The views in one line, part of an encoder's recipe.
     pub fn recipe(&self) -> String {
-        format!("view-1; axial; {0} x {0} pixels of {1} mm", self.size, self.pixel_mm)
+        let Self { size, pixel_mm, slices } = self;
+        match slices {
+            None => format!("view-1; axial; {size} x {size} pixels of {pixel_mm} mm"),
+            Some(Slices { depth, slice_mm }) => format!(
+                "view-1; box; {depth} x {size} x {size} voxels of {slice_mm} x {pixel_mm} x {pixel_mm} mm"
+            ),
+        }
     }
 
-    /// Area in mm² of a view.
+    /// The view around a centre in RAS+ mm: columns towards the patient's right,
+    /// rows towards anterior, slices towards superior.
+    pub fn grid(&self, centre_mm: DVec3) -> Grid {
+        // A plane has no step between slices, but its affine needs one.
+        let slice_mm = self.slices.map_or(self.pixel_mm, |slices| slices.slice_mm);
+        let step = DVec3::new(self.pixel_mm, self.pixel_mm, slice_mm);
+        let shape = [self.size, self.size, self.depth()];
+        let half = (DVec3::from_array(shape.map(|n| n as f64)) - 1.0) / 2.0 * step;
+        let corner = DAffine3::from_translation(centre_mm - half);
+        Grid { shape, ras_from_voxel: corner * DAffine3::from_scale(step) }
+    }
+
+    /// Area in mm² of a slice of a view.
     pub fn area_mm2(&self) -> f64 {
         (self.size as f64 * self.pixel_mm).powi(2)
-    }
-}
-
-/// An axial plane: a square of pixels around a centre, rows towards anterior,
-/// columns towards the patient's right.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Plane {
-    /// RAS+ mm from (column, row, 0), zero at the first pixel's centre.
-    pub ras_from_pixel: DAffine3,
-    /// Pixels along each side.
-    pub size: usize,
-}
-
-impl Plane {
-    /// The plane around a centre in RAS+ mm.
-    pub fn axial(centre_mm: DVec3, settings: &Settings) -> Self {
-        let half = (settings.size as f64 - 1.0) / 2.0 * settings.pixel_mm;
-        let scale = DVec3::new(settings.pixel_mm, settings.pixel_mm, 1.0);
-        let corner = centre_mm - DVec3::new(half, half, 0.0);
-        Self {
-            ras_from_pixel: DAffine3::from_translation(corner) * DAffine3::from_scale(scale),
-            size: settings.size,
-        }
     }
 }
 
@@ -137,17 +164,20 @@ impl Volumes {
 }
 
 impl Prepared {
-    /// Fills `pixels`, `[row, column]` in C order, with the normalised
-    /// intensities on a plane; outside the volume they are background.
-    pub fn sample(&self, plane: &Plane, pixels: &mut [f32]) {
+    /// Fills `values`, `[slice, row, column]` in C order, with the normalised
+    /// intensities on a view's grid; outside the volume they are background.
+    pub fn sample(&self, view: &Grid, values: &mut [f32]) {
         let voxels = self.mapped.voxels();
         let slope = self.mapped.slope();
         let outside = self.row.background / slope;
-        let voxel_from_pixel = self.grid.ras_from_voxel.inverse() * plane.ras_from_pixel;
-        for (n, pixel) in pixels.iter_mut().enumerate() {
-            let (row, column) = (n / plane.size, n % plane.size);
-            let at = voxel_from_pixel.transform_point3(DVec3::new(column as f64, row as f64, 0.0));
-            *pixel = linear(&voxels, at, outside) * slope;
+        let voxel_from_view = self.grid.ras_from_voxel.inverse() * view.ras_from_voxel;
+        let [columns, rows, _] = view.shape;
+        for (n, line) in values.chunks_exact_mut(columns).enumerate() {
+            let (slice, row) = ((n / rows) as f64, (n % rows) as f64);
+            for (column, value) in line.iter_mut().enumerate() {
+                let at = voxel_from_view.transform_point3(DVec3::new(column as f64, row, slice));
+                *value = linear(&voxels, at, outside) * slope;
+            }
         }
     }
 
@@ -167,16 +197,28 @@ impl Prepared {
         inside.then(|| k.round().max(0.0) as usize)
     }
 
-    /// Of every slice, the share of a view's area that the body fills.
+    /// Of the view of every slice, the share that the body fills; a box counts
+    /// each of its slices as the nearest one of the volume.
     pub fn body_shares(&self, settings: &Settings) -> Vec<f64> {
         let grid = &self.grid;
         let [sx, sy, _] = grid.spacing_mm();
         let threshold = (self.row.foreground_above / self.mapped.slope()).round() as i16;
-        (0..grid.shape[2])
+        let of_plane: Vec<f64> = (0..grid.shape[2])
             .map(|k| {
                 let slice = self.mapped.slice(k).unwrap_or_default();
                 let body = slice.iter().filter(|&&v| v > threshold).count();
                 (body as f64 * sx * sy / settings.area_mm2()).min(1.0)
+            })
+            .collect();
+        let Some(Slices { depth, .. }) = settings.slices else { return of_plane };
+        (0..grid.shape[2])
+            .map(|k| {
+                let view = settings.grid(self.slice_centre_mm(k));
+                let sum: f64 = (0..depth)
+                    .map(|slice| view.world_mm(DVec3::new(0.0, 0.0, slice as f64)).z)
+                    .filter_map(|z_mm| of_plane.get(self.slice_at_mm(z_mm)?))
+                    .sum();
+                sum / depth as f64
             })
             .collect()
     }
@@ -231,20 +273,45 @@ mod tests {
         Volumes::open(folder, vec![row]).unwrap()
     }
 
+    fn plane(size: usize, pixel_mm: f64) -> Settings {
+        Settings { size, pixel_mm, slices: None }
+    }
+
+    fn boxed(size: usize, pixel_mm: f64, depth: usize, slice_mm: f64) -> Settings {
+        Settings { slices: Some(Slices { depth, slice_mm }), ..plane(size, pixel_mm) }
+    }
+
+    fn sampled(volume: &Prepared, settings: &Settings, grid: &Grid) -> Vec<f32> {
+        let mut values = vec![f32::NAN; settings.voxels()];
+        volume.sample(grid, &mut values);
+        values
+    }
+
     #[test]
     fn a_view_shows_its_place_in_mm_whatever_its_pixels() {
         let folder = tempfile::tempdir().unwrap();
         let volumes = ramp(folder.path());
         let volume = volumes.get("ser").unwrap();
-        let settings = Settings { size: 3, pixel_mm: 1.5 };
-        let plane = Plane::axial(DVec3::new(2.0, 14.0, 4.0), &settings);
-        let mut pixels = vec![0.0; 9];
-        volume.sample(&plane, &mut pixels);
-        for (n, pixel) in pixels.iter().enumerate() {
-            let x = 2.0 + 1.5 * (n % 3) as f64 - 1.5;
-            let y = 14.0 + 1.5 * (n / 3) as f64 - 1.5;
-            let expected = 0.5 * (x + 100.0 * y + 1000.0 * 4.0);
-            assert!((f64::from(*pixel) - expected).abs() < 0.01, "{pixel} {expected}");
+        let centre = DVec3::new(2.0, 14.0, 4.0);
+        for settings in [plane(3, 1.5), boxed(3, 1.5, 4, 1.25), boxed(2, 1.5, 3, 0.7)] {
+            let (size, depth) = (settings.size, settings.depth());
+            let slice_mm = settings.slices.map_or(0.0, |slices| slices.slice_mm);
+            let values = sampled(volume, &settings, &settings.grid(centre));
+            let mut values = values.iter();
+            let middle = |n: usize| (n as f64 - 1.0) / 2.0;
+            for slice in 0..depth {
+                for row in 0..size {
+                    for column in 0..size {
+                        let x = 2.0 + 1.5 * (column as f64 - middle(size));
+                        let y = 14.0 + 1.5 * (row as f64 - middle(size));
+                        let z = 4.0 + slice_mm * (slice as f64 - middle(depth));
+                        let expected = 0.5 * (x + 100.0 * y + 1000.0 * z);
+                        let value = f64::from(*values.next().unwrap());
+                        assert!((value - expected).abs() < 0.01, "{value} {expected}");
+                    }
+                }
+            }
+            assert!(values.next().is_none());
         }
     }
 
@@ -252,10 +319,44 @@ mod tests {
     fn outside_is_background() {
         let folder = tempfile::tempdir().unwrap();
         let volumes = ramp(folder.path());
-        let far = Plane::axial(DVec3::splat(500.0), &Settings { size: 2, pixel_mm: 1.0 });
-        let mut pixels = vec![0.0; 4];
-        volumes.get("ser").unwrap().sample(&far, &mut pixels);
-        assert_eq!(pixels, [-7.0; 4]);
+        let volume = volumes.get("ser").unwrap();
+        for settings in [plane(2, 1.0), boxed(2, 1.0, 3, 1.0)] {
+            let values = sampled(volume, &settings, &settings.grid(DVec3::splat(500.0)));
+            assert!(values.iter().all(|&value| value == -7.0), "{values:?}");
+        }
+        // The volume ends at z = 10 mm: slices at 8, 10.5 and 13 mm.
+        let settings = boxed(2, 1.0, 3, 2.5);
+        let top = settings.grid(DVec3::new(2.0, 14.0, 10.5));
+        let values = sampled(volume, &settings, &top);
+        assert!(values[..4].iter().all(|&value| value > 1000.0), "{values:?}");
+        assert_eq!(values[4..], [-7.0; 8]);
+    }
+
+    #[test]
+    fn a_box_of_one_slice_is_the_plane() {
+        use rand::SeedableRng;
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = ramp(folder.path());
+        let volume = volumes.get("ser").unwrap();
+        let augment = Augment {
+            shift_mm: 2.0,
+            rotate_deg: 30.0,
+            scale: 0.2,
+            contrast: 0.5,
+            brightness: 0.5,
+            noise: 0.3,
+        };
+        let seen = |settings: &Settings, seed: u64| -> Vec<u32> {
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+            let change = augment.draw(settings, &mut rng);
+            let grid = settings.grid(DVec3::new(2.3, 14.1, 4.7));
+            let mut values = sampled(volume, settings, &change.apply_to_grid(&grid));
+            change.apply_to_values(&mut values, &mut rng);
+            values.into_iter().map(f32::to_bits).collect()
+        };
+        for seed in 0..20 {
+            assert_eq!(seen(&plane(5, 1.3), seed), seen(&boxed(5, 1.3, 1, 7.0), seed));
+        }
     }
 
     #[test]
@@ -268,9 +369,25 @@ mod tests {
         assert_eq!(volume.slice_at_mm(0.1), Some(0));
         assert_eq!(volume.slice_at_mm(-0.1), None);
         assert_eq!(volume.slice_at_mm(10.1), None);
-        // From z = 1 mm on the body fills more of each slice than of the last.
-        let shares = volume.body_shares(&Settings { size: 10, pixel_mm: 2.0 });
-        assert!(shares.windows(2).all(|pair| pair[0] <= pair[1]), "{shares:?}");
         assert!(volumes.get("other").is_err());
+    }
+
+    #[test]
+    fn the_share_of_a_box_is_the_mean_of_its_slices() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = ramp(folder.path());
+        let volume = volumes.get("ser").unwrap();
+        // From z = 1 mm on the body fills more of each slice than of the last.
+        let planes = volume.body_shares(&plane(10, 2.0));
+        assert!(planes.windows(2).all(|pair| pair[0] <= pair[1]), "{planes:?}");
+        assert!(planes[0] < planes[4]);
+        assert_eq!(volume.body_shares(&boxed(10, 2.0, 1, 7.0)), planes);
+        // Beyond the volume there is no body.
+        let around = |k: usize| {
+            let slices = &planes[k.saturating_sub(1)..planes.len().min(k + 2)];
+            slices.iter().sum::<f64>() / 3.0
+        };
+        let boxes = volume.body_shares(&boxed(10, 2.0, 3, 2.0));
+        assert_eq!(boxes, (0..5).map(around).collect::<Vec<_>>());
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     pairs.retain(|pair| pair.split == HELD_OUT);
     let runtime = Runtime::open(config.device, config.threads)?;
     let recipe = config.recipe();
-    let encoder = Encoder::new(config.encoder, config.view.size)?;
+    let encoder = Encoder::new(config.encoder, &config.view)?;
     let untrained = encoder.export(
         &encoder.initial_parameters(config.seed),
         train::metadata(&recipe, "untrained", config.seed),

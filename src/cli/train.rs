@@ -20,7 +20,7 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
         return Ok(true);
     }
     stamp.clear()?;
-    let encoder = Encoder::new(config.encoder, config.view.size)?;
+    let encoder = Encoder::new(config.encoder, &config.view)?;
     let mut pairs: Vec<PairRow> = table::read(&job.path("pairs.parquet"))?;
     pairs.retain(|pair| pair.split == TRAIN);
     let runtime = Runtime::open(config.device, config.threads)?;

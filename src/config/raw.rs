@@ -73,11 +73,13 @@ impl Default for RawPrepare {
 pub(super) struct RawView {
     pub size: usize,
     pub pixel_mm: f64,
+    pub depth: usize,
+    pub slice_mm: Option<f64>,
 }
 
 impl Default for RawView {
     fn default() -> Self {
-        Self { size: 96, pixel_mm: 2.5 }
+        Self { size: 96, pixel_mm: 2.5, depth: 1, slice_mm: None }
     }
 }
 

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::Settings;
 use crate::{
     pairing::{Kind, PairRow},
-    view::{self, Plane, ViewError, Volumes},
+    view::{self, ViewError, Volumes},
 };
 
 /// Batches that may wait for the trainer.
@@ -123,7 +123,7 @@ fn step_rng(seed: u64, step: usize, stream: u64) -> ChaCha8Rng {
 }
 
 /// Starts the thread that makes the batches from step `first` on; each is the
-/// views `[2 K, S, S]`, the anchors before the positives.
+/// voxels of 2 K views, the anchors before the positives.
 pub(super) fn produce<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     sampler: &'env Sampler,
@@ -154,12 +154,12 @@ fn sample(
     step: usize,
 ) -> Result<Vec<f32>, ViewError> {
     let pairs = sampler.draw(step);
-    let pixels = view.size * view.size;
-    let mut views = vec![0.0; 2 * pairs.len() * pixels];
-    let (anchors, positives) = views.split_at_mut(pairs.len() * pixels);
+    let voxels = view.voxels();
+    let mut views = vec![0.0; 2 * pairs.len() * voxels];
+    let (anchors, positives) = views.split_at_mut(pairs.len() * voxels);
     anchors
-        .par_chunks_exact_mut(pixels)
-        .zip(positives.par_chunks_exact_mut(pixels))
+        .par_chunks_exact_mut(voxels)
+        .zip(positives.par_chunks_exact_mut(voxels))
         .zip(pairs)
         .enumerate()
         .try_for_each(|(row, ((anchor, positive), pair))| {
@@ -167,13 +167,13 @@ fn sample(
                 (&pair.anchor_series, pair.anchor_mm, anchor),
                 (&pair.positive_series, pair.positive_mm, positive),
             ];
-            for (side, (series, place, pixels)) in sides.into_iter().enumerate() {
+            for (side, (series, place, values)) in sides.into_iter().enumerate() {
                 // Stream 0 drew the pairs.
                 let mut rng = step_rng(settings.seed, step, 1 + 2 * row as u64 + side as u64);
-                let change = settings.augment.draw(&mut rng);
-                let plane = Plane::axial(DVec3::from_array(place), view);
-                volumes.get(series)?.sample(&change.apply_to_plane(&plane), pixels);
-                change.apply_to_pixels(pixels, &mut rng);
+                let change = settings.augment.draw(view, &mut rng);
+                let grid = view.grid(DVec3::from_array(place));
+                volumes.get(series)?.sample(&change.apply_to_grid(&grid), values);
+                change.apply_to_values(values, &mut rng);
             }
             Ok(())
         })?;

@@ -5,7 +5,7 @@ use onnx_grad::{
 };
 
 use super::{Settings, TrainError};
-use crate::{encoder::Encoder, objective::info_nce};
+use crate::{encoder::Encoder, objective::info_nce, view};
 
 const BETA1: f32 = 0.9;
 /// Below the usual 0.999: contrastive runs are short, and a long memory of the
@@ -14,13 +14,13 @@ const BETA2: f32 = 0.98;
 
 /// The training graph as an ONNX file.
 ///
-/// Inputs: `params`, `m`, `v` (flat), `views` `[2 K, 1, S, S]` with the anchors
-/// before the positives, and three scalars. Outputs: the state after the step,
+/// Inputs: `params`, `m`, `v` (flat), 2 K `views` with the anchors before the
+/// positives, and three scalars. Outputs: the state after the step,
 /// `loss` and `gradient_norm`.
 pub(super) fn build(
     encoder: &Encoder,
     settings: &Settings,
-    size: usize,
+    view: &view::Settings,
 ) -> Result<Vec<u8>, TrainError> {
     let (batch, layout) = (settings.batch, encoder.layout());
     let mut g = Graph::new();
@@ -29,7 +29,7 @@ pub(super) fn build(
     let mut scalar = |name| g.input(name, ElementType::F32, &[]);
     let [lr, bias_correction1, bias_correction2] =
         ["learning_rate", "bias_correction1", "bias_correction2"].map(&mut scalar);
-    let views = g.input("views", ElementType::F32, &[2 * batch, 1, size, size]);
+    let views = g.input("views", ElementType::F32, &view.shape(2 * batch));
 
     let weights = layout.bind_flat(&mut g, params)?;
     let (_, z) = encoder.forward(&mut g, &weights, views)?;
@@ -62,13 +62,13 @@ pub(super) fn step_inputs(
     step: usize,
     learning_rate: f32,
     batch: usize,
-    size: usize,
+    view: &view::Settings,
     views: Vec<f32>,
 ) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
     let t = (step + 1) as f64;
     let correction = |beta: f32| (1.0 - f64::from(beta).powf(t)) as f32;
     vec![
-        ("views", vec![2 * batch, 1, size, size], views),
+        ("views", view.shape(2 * batch), views),
         ("learning_rate", vec![], vec![learning_rate]),
         ("bias_correction1", vec![], vec![correction(BETA1)]),
         ("bias_correction2", vec![], vec![correction(BETA2)]),

@@ -1,19 +1,20 @@
 //! Seeded changes of a view that leave its anatomy what it is.
 
-use glam::{DAffine3, DVec2, DVec3};
+use glam::{DAffine3, DVec3};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
 
-use super::Plane;
+use super::Settings;
+use crate::geometry::Grid;
 
 /// How strong augmentations are, as a pipeline sets it. Left and right are
 /// never exchanged: the body is not symmetric.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Augment {
-    /// Largest shift in the plane, mm.
+    /// Largest shift along each axis of the view, mm.
     pub shift_mm: f64,
-    /// Largest rotation in the plane, degrees.
+    /// Largest rotation in the axial plane, degrees.
     pub rotate_deg: f64,
     /// Largest change of size, as a fraction.
     pub scale: f64,
@@ -28,22 +29,28 @@ pub struct Augment {
 /// One draw of an augmentation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Augmentation {
-    shift_mm: DVec2,
+    shift_mm: DVec3,
     rotate: f64,
-    scale: f64,
+    scale: DVec3,
     contrast: f32,
     brightness: f32,
     noise: f32,
 }
 
 impl Augment {
-    /// A draw from the uniform laws that the settings bound.
-    pub fn draw(&self, rng: &mut impl Rng) -> Augmentation {
+    /// A draw from the uniform laws that the settings bound. A plane stays in
+    /// its plane; a box is shifted and scaled along all three axes.
+    pub fn draw(&self, view: &Settings, rng: &mut impl Rng) -> Augmentation {
+        let is_box = view.depth() > 1;
         let mut within = |most: f64| rng.random_range(-1.0..=1.0) * most;
+        let (x, y) = (within(self.shift_mm), within(self.shift_mm));
+        let z = if is_box { within(self.shift_mm) } else { 0.0 };
+        let rotate = within(self.rotate_deg).to_radians();
+        let scale = 1.0 + within(self.scale);
         Augmentation {
-            shift_mm: DVec2::new(within(self.shift_mm), within(self.shift_mm)),
-            rotate: within(self.rotate_deg).to_radians(),
-            scale: 1.0 + within(self.scale),
+            shift_mm: DVec3::new(x, y, z),
+            rotate,
+            scale: DVec3::new(scale, scale, if is_box { scale } else { 1.0 }),
             contrast: 1.0 + within(f64::from(self.contrast)) as f32,
             brightness: within(f64::from(self.brightness)) as f32,
             noise: within(f64::from(self.noise)).abs() as f32,
@@ -52,24 +59,22 @@ impl Augment {
 }
 
 impl Augmentation {
-    /// The plane moved, turned and scaled about its centre. The grid moves, not
+    /// The view moved, turned and scaled about its centre. The grid moves, not
     /// the image, so that one interpolation does all.
-    pub fn apply_to_plane(&self, plane: &Plane) -> Plane {
-        let half = (plane.size as f64 - 1.0) / 2.0;
-        let centre = plane.ras_from_pixel.transform_point3(DVec3::new(half, half, 0.0));
-        let shift = DVec3::new(self.shift_mm.x, self.shift_mm.y, 0.0);
-        let about_centre = DAffine3::from_translation(centre + shift)
+    pub fn apply_to_grid(&self, view: &Grid) -> Grid {
+        let centre = view.centre_mm();
+        let about_centre = DAffine3::from_translation(centre + self.shift_mm)
             * DAffine3::from_rotation_z(self.rotate)
-            * DAffine3::from_scale(DVec3::new(self.scale, self.scale, 1.0))
+            * DAffine3::from_scale(self.scale)
             * DAffine3::from_translation(-centre);
-        Plane { ras_from_pixel: about_centre * plane.ras_from_pixel, ..*plane }
+        Grid { ras_from_voxel: about_centre * view.ras_from_voxel, ..*view }
     }
 
-    /// Changes contrast and brightness of normalised pixels, and adds noise.
-    pub fn apply_to_pixels(&self, pixels: &mut [f32], rng: &mut impl Rng) {
-        for pixel in pixels {
+    /// Changes contrast and brightness of normalised intensities, and adds noise.
+    pub fn apply_to_values(&self, values: &mut [f32], rng: &mut impl Rng) {
+        for value in values {
             let noise: f32 = StandardNormal.sample(rng);
-            *pixel = *pixel * self.contrast + self.brightness + self.noise * noise;
+            *value = *value * self.contrast + self.brightness + self.noise * noise;
         }
     }
 }
@@ -80,7 +85,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::view::Settings;
+    use crate::view::Slices;
 
     const STRONG: Augment = Augment {
         shift_mm: 10.0,
@@ -91,21 +96,53 @@ mod tests {
         noise: 0.3,
     };
 
+    const CENTRE: DVec3 = DVec3::new(5.0, -7.0, 30.0);
+    const PLANE: Settings = Settings { size: 9, pixel_mm: 2.0, slices: None };
+    const BOX: Settings = Settings { slices: Some(Slices { depth: 6, slice_mm: 3.0 }), ..PLANE };
+
+    /// The view of 50 draws.
+    fn moved(augment: &Augment, view: &Settings) -> Vec<Grid> {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let grid = view.grid(CENTRE);
+        (0..50).map(|_| augment.draw(view, &mut rng).apply_to_grid(&grid)).collect()
+    }
+
     #[test]
     fn the_plane_stays_axial_and_its_centre_moves_by_the_shift() {
-        let plane = Plane::axial(DVec3::new(5.0, -7.0, 30.0), &Settings { size: 9, pixel_mm: 2.0 });
-        let mut rng = ChaCha8Rng::seed_from_u64(3);
-        for _ in 0..50 {
-            let drawn = STRONG.draw(&mut rng);
-            let moved = drawn.apply_to_plane(&plane);
-            let centre = moved.ras_from_pixel.transform_point3(DVec3::new(4.0, 4.0, 0.0));
+        for moved in moved(&STRONG, &PLANE) {
+            let centre = moved.centre_mm();
             assert!((centre.z - 30.0).abs() < 1e-9);
             assert!((centre.x - 5.0).abs() <= 10.0 && (centre.y + 7.0).abs() <= 10.0);
-            let corner = moved.ras_from_pixel.transform_point3(DVec3::ZERO);
+            let corner = moved.world_mm(DVec3::ZERO);
             let reach = corner.distance(centre) / (8.0 * 2.0_f64.sqrt());
             assert!((0.799..=1.201).contains(&reach), "{reach}");
             // Left and right are not exchanged.
-            assert!(moved.ras_from_pixel.matrix3.determinant() > 0.0);
+            assert!(moved.ras_from_voxel.matrix3.determinant() > 0.0);
+        }
+    }
+
+    #[test]
+    fn a_box_moves_rigidly_but_for_one_scale() {
+        let mut heights = Vec::new();
+        for moved in moved(&STRONG, &BOX) {
+            assert_eq!(moved.shape, [9, 9, 6]);
+            let shift = moved.centre_mm() - CENTRE;
+            assert!(shift.abs().max_element() <= 10.0, "{shift}");
+            heights.push(shift.z);
+            let [x, y, z] = moved.spacing_mm();
+            let scale = x / 2.0;
+            assert!((0.799..=1.201).contains(&scale), "{scale}");
+            assert!((y - 2.0 * scale).abs() < 1e-9 && (z - 3.0 * scale).abs() < 1e-9);
+            // It turns about the axial axis only, and is never sheared or mirrored.
+            let axes = moved.ras_from_voxel.matrix3;
+            assert!(axes.z_axis.truncate().length() < 1e-9 && axes.z_axis.z > 0.0);
+            assert!(axes.x_axis.z.abs() < 1e-9 && axes.x_axis.dot(axes.y_axis).abs() < 1e-9);
+            assert!(axes.determinant() > 0.0);
+        }
+        assert!(heights.iter().any(|&z| z > 5.0) && heights.iter().any(|&z| z < -5.0));
+        for moved in moved(&Augment { scale: 0.0, ..STRONG }, &BOX) {
+            let [x, y, z] = moved.spacing_mm();
+            assert!((x - 2.0).abs() < 1e-9 && (y - 2.0).abs() < 1e-9 && (z - 3.0).abs() < 1e-9);
         }
     }
 
@@ -113,10 +150,10 @@ mod tests {
     fn the_same_seed_gives_the_same_view() {
         let draw = || {
             let mut rng = ChaCha8Rng::seed_from_u64(9);
-            let drawn = STRONG.draw(&mut rng);
-            let mut pixels = vec![0.5; 16];
-            drawn.apply_to_pixels(&mut pixels, &mut rng);
-            (drawn, pixels)
+            let drawn = STRONG.draw(&BOX, &mut rng);
+            let mut values = vec![0.5; 16];
+            drawn.apply_to_values(&mut values, &mut rng);
+            (drawn, values)
         };
         assert_eq!(draw(), draw());
     }
