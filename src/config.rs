@@ -6,6 +6,7 @@ mod raw;
 use std::{
     io,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use crate::{
@@ -35,6 +36,8 @@ pub struct Config {
     pub threads: usize,
     /// Where graphs run.
     pub device: Device,
+    /// Whether steps of training are replayed as CUDA graphs.
+    pub cuda_graphs: bool,
     /// The folders of scans.
     pub sources: Vec<Source>,
     /// How volumes are prepared.
@@ -164,6 +167,7 @@ impl Config {
         let t = &raw.train;
         within("train.steps", t.steps as f64, 1.0, 1e8, "1 to 100 million")?;
         within("train.batch", t.batch as f64, 2.0, 8192.0, "2 to 8192")?;
+        within("train.accumulate", t.accumulate as f64, 1.0, 1024.0, "1 to 1024")?;
         within(
             "train.learning_rate",
             f64::from(t.learning_rate),
@@ -193,6 +197,7 @@ impl Config {
             seed: raw.seed,
             threads: raw.threads,
             device: raw.device.parse()?,
+            cuda_graphs: raw.cuda_graphs,
             sources,
             prepare: prepare::Settings {
                 spacing_mm: raw.prepare.spacing_mm,
@@ -217,6 +222,9 @@ impl Config {
             train: train::Settings {
                 steps: t.steps,
                 batch: t.batch,
+                accumulate: t.accumulate,
+                optimizer: word("train.optimizer", &t.optimizer)?,
+                precision: word("train.precision", &t.precision)?,
                 learning_rate: t.learning_rate,
                 warmup: t.warmup,
                 weight_decay: t.weight_decay,
@@ -286,6 +294,11 @@ fn within(
 ) -> Result<f64, ConfigError> {
     require(key, &value, (least..=most).contains(&value), range)?;
     Ok(value)
+}
+
+/// What a word stands for, where it is one of the known ones.
+fn word<T: FromStr<Err = &'static str>>(key: &'static str, text: &str) -> Result<T, ConfigError> {
+    text.parse().map_err(|range| ConfigError::Range { key, value: format!("{text:?}"), range })
 }
 
 fn require(

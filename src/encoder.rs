@@ -22,6 +22,8 @@ pub use settings::{Architecture, Settings};
 pub use vit::Vit;
 pub use weights::Weights;
 
+use crate::view;
+
 /// Why there is no such encoder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -94,12 +96,11 @@ pub struct Encoder {
     settings: Settings,
     /// The network of an ONNX file, where the architecture is one.
     imported: Option<Imported>,
-    /// Shape of a view: `[1, H, W]` or `[1, D, H, W]`.
-    view: Vec<usize>,
+    view: view::Settings,
     dim: usize,
     declared: Declared,
-    /// Of every parameter, whether it is trained.
-    is_trained: Vec<bool>,
+    /// All parameters, in the order in which the network asks for them.
+    all: Layout,
     trained: Layout,
     frozen: Layout,
     buffers: Layout,
@@ -118,12 +119,12 @@ pub struct Outputs {
 }
 
 impl Encoder {
-    /// The encoder for views of a shape, `[1, H, W]` or `[1, D, H, W]`; reads
-    /// the ONNX files that the settings name.
+    /// The encoder for the views of a pipeline; reads the ONNX files that the
+    /// settings name.
     ///
     /// # Errors
     /// [`EncoderError`] where sizes do not fit, or a file cannot be used.
-    pub fn open(settings: &Settings, view: &[usize]) -> Result<Self, EncoderError> {
+    pub fn open(settings: &Settings, view: &view::Settings) -> Result<Self, EncoderError> {
         settings.check(view)?;
         let imported = match &settings.architecture {
             Architecture::Imported { path, output } => {
@@ -135,10 +136,10 @@ impl Encoder {
             settings: settings.clone(),
             remarks: imported.iter().flat_map(Imported::remarks).collect(),
             imported,
-            view: view.to_vec(),
+            view: *view,
             dim: 0,
             declared: Declared::default(),
-            is_trained: Vec::new(),
+            all: Layout::new(),
             trained: Layout::new(),
             frozen: Layout::new(),
             buffers: Layout::new(),
@@ -154,8 +155,7 @@ impl Encoder {
     /// Lays the network out once to learn what it has.
     fn declare(&mut self) -> Result<(), EncoderError> {
         let mut g = Graph::new();
-        let shape = [&[BATCH][..], &self.view].concat();
-        let views = g.input(INPUT, ElementType::F32, &shape);
+        let views = g.input(INPUT, ElementType::F32, &self.view.shape(BATCH));
         let mut declared = Declared::default();
         let mut builder = Builder::new(&mut g, Source::Declare(&mut declared), Mode::Infer);
         let (h, _) = self.network(&mut builder, views)?;
@@ -166,16 +166,21 @@ impl Encoder {
 
     /// Decides which parameters are trained and where each lies.
     fn lay_out(&mut self) -> Result<(), EncoderError> {
-        let names = || self.declared.parameters.iter().map(|(p, _)| p.name.as_str());
+        let mut all = Layout::new();
+        for (parameter, _) in &self.declared.parameters {
+            all.push(parameter.clone())?;
+        }
         let first = match self.settings.train_last {
             None => 0,
-            Some(blocks) => weights::first_trained(names(), blocks)?,
+            Some(0) => all.parameters().len() - projector::PARAMETERS,
+            Some(asked) => {
+                let blocks = all.blocks();
+                let nth = blocks.iter().nth_back(asked - 1).map(|(_, index)| *index);
+                nth.ok_or(EncoderError::Blocks { asked, blocks: blocks.len() })?
+            }
         };
-        for (index, (parameter, _)) in self.declared.parameters.iter().enumerate() {
-            self.is_trained.push(index >= first);
-            let layout = if index >= first { &mut self.trained } else { &mut self.frozen };
-            layout.push(parameter.clone())?;
-        }
+        (self.trained, self.frozen) = all.split(|index, _| index >= first);
+        self.all = all;
         for (buffer, _) in &self.declared.buffers {
             self.buffers.push(buffer.clone())?;
         }
@@ -240,7 +245,8 @@ impl Encoder {
             Some(flat) => self.buffers.bind_flat(g, flat)?,
             None => self.buffers.bind_initializers(g, &weights.buffers)?,
         };
-        let parameters = self.in_order(trained, frozen);
+        let parameters =
+            self.all.join(&[(&self.trained, &trained), (&self.frozen, &frozen)])?;
         let bound = Bound { parameters: parameters.iter(), buffers: buffers.iter() };
         let mut builder = Builder::new(g, Source::Bind(bound), Mode::Train { step });
         let (h, z) = self.network(&mut builder, views)?;
@@ -250,13 +256,6 @@ impl Encoder {
             false => Some(self.buffers.flatten(g, &next)?),
         };
         Ok(Outputs { h, z, buffers })
-    }
-
-    /// The values of all parameters in the order of their declaration.
-    fn in_order(&self, trained: Vec<Value>, frozen: Vec<Value>) -> Vec<Value> {
-        let (mut trained, mut frozen) = (trained.into_iter(), frozen.into_iter());
-        let next = |&is: &bool| if is { trained.next() } else { frozen.next() };
-        self.is_trained.iter().filter_map(next).collect()
     }
 
     /// The encoder as an ONNX file for any batch size, with its parameters and
@@ -270,11 +269,12 @@ impl Encoder {
         metadata: Vec<(String, String)>,
     ) -> Result<Vec<u8>, EncoderError> {
         let mut g = Graph::new();
-        let views = g.input(INPUT, ElementType::F32, &[&[BATCH][..], &self.view].concat());
+        let views = g.input(INPUT, ElementType::F32, &self.view.shape(BATCH));
         let trained = self.trained.bind_initializers(&mut g, &weights.trained)?;
         let frozen = self.frozen.bind_initializers(&mut g, &weights.frozen)?;
         let buffers = self.buffers.bind_initializers(&mut g, &weights.buffers)?;
-        let parameters = self.in_order(trained, frozen);
+        let parameters =
+            self.all.join(&[(&self.trained, &trained), (&self.frozen, &frozen)])?;
         let bound = Bound { parameters: parameters.iter(), buffers: buffers.iter() };
         let mut builder = Builder::new(&mut g, Source::Bind(bound), Mode::Infer);
         let (h, z) = self.network(&mut builder, views)?;

@@ -3,10 +3,12 @@
 mod batch;
 mod checkpoint;
 mod graph;
+mod optimizer;
 mod schedule;
 
 use std::{
     path::{Path, PathBuf},
+    sync::mpsc::Receiver,
     time::Instant,
 };
 
@@ -14,10 +16,10 @@ use serde::Serialize;
 
 use crate::{
     durable::DurableError,
-    encoder::{self, Encoder, EncoderError},
+    encoder::{self, Encoder, EncoderError, Weights as EncoderWeights},
     pairing::{PairRow, Weights},
     progress::Progress,
-    runtime::{Runtime, RuntimeError, StateVariable, StepSession},
+    runtime::{Runtime, RuntimeError, StepSession},
     stop,
     table::{TableError, record},
     view::{self, Augment, ViewError, Volumes},
@@ -25,6 +27,7 @@ use crate::{
 
 pub use batch::{BatchError, Sampler};
 pub use checkpoint::CheckpointError;
+pub use optimizer::{OptimizerKind, Precision};
 use checkpoint::State;
 
 /// How an encoder is trained, as a pipeline sets it.
@@ -34,6 +37,12 @@ pub struct Settings {
     pub steps: usize,
     /// Pairs in a batch, K.
     pub batch: usize,
+    /// Batches whose mean gradient makes one step.
+    pub accumulate: usize,
+    /// The rule that moves the parameters.
+    pub optimizer: OptimizerKind,
+    /// What matrix products and convolutions compute in.
+    pub precision: Precision,
     /// Highest learning rate.
     pub learning_rate: f32,
     /// Steps over which the learning rate rises from zero.
@@ -130,8 +139,8 @@ record! {
 /// How training ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The parameters, flat.
-    pub parameters: Vec<f32>,
+    /// The encoder's weights.
+    pub weights: EncoderWeights,
     /// One row a step, those of earlier runs included.
     pub metrics: Vec<MetricRow>,
     /// Whether all steps were made; `false` after a stop on request.
@@ -174,25 +183,22 @@ pub fn train(
     progress: &Progress,
 ) -> Result<Outcome, TrainError> {
     let sampler = Sampler::new(task.pairs, settings)?;
-    let fresh = || State::fresh(task.encoder.initial_parameters(settings.seed));
-    let mut state = match State::open(&task.checkpoint, task.digest)? {
+    let mut weights = task.encoder.initial_weights(settings.seed);
+    let plan = graph::build(task.encoder, &weights, settings, view)?;
+    let names: Vec<&str> = plan.state.iter().map(|variable| variable.name.as_str()).collect();
+    let mut state = match State::open(&task.checkpoint, task.digest, &names)? {
         Some(state) if task.resume => state,
         None if task.resume && task.checkpoint.exists() => {
             progress.note("the checkpoint was made with other settings: training starts anew");
-            fresh()
+            State::fresh(plan.state)
         }
-        _ => fresh(),
+        _ => State::fresh(plan.state),
     };
     let first = state.step;
-    progress.resume_from(first * settings.batch);
-    let model = graph::build(task.encoder, settings, view)?;
-    let variables = [
-        StateVariable { input: "params", output: "next_params", values: &state.params },
-        StateVariable { input: "m", output: "next_m", values: &state.m },
-        StateVariable { input: "v", output: "next_v", values: &state.v },
-    ];
-    let mut session = StepSession::new(runtime, &model, &variables, &["loss", "gradient_norm"])?;
-    let ceiling = (settings.batch as f32).ln();
+    let pairs = settings.batch * settings.accumulate;
+    progress.resume_from(first * pairs);
+    let mut session =
+        StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &graph::OUTPUTS)?;
     let mut complete = true;
     let result = std::thread::scope(|scope| {
         let batches = batch::produce(scope, &sampler, task.volumes, view, settings, first);
@@ -201,34 +207,18 @@ pub fn train(
                 complete = false;
                 break;
             }
-            let started = Instant::now();
-            let views = batches.recv().map_err(|_| TrainError::NoBatch { step })?;
-            let waited = started.elapsed().as_secs_f32();
-            let learning_rate = schedule::learning_rate(settings, step);
-            let inputs = graph::step_inputs(step, learning_rate, settings.batch, view, views?);
-            let &[loss, gradient_norm] = session.step(inputs)?.as_slice() else {
-                return Err(RuntimeError::Output { name: "loss".to_owned() }.into());
-            };
+            let row = make_step(&mut session, &batches, settings, step)?;
+            let (loss, learning_rate) = (row.loss, row.learning_rate);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { loss, step, learning_rate });
             }
-            let seconds = started.elapsed().as_secs_f32().max(1e-6);
-            state.metrics.push(MetricRow {
-                step: step as u32,
-                loss,
-                bound_nats: ceiling - loss,
-                ceiling_nats: ceiling,
-                learning_rate,
-                gradient_norm,
-                pairs_per_second: settings.batch as f32 / seconds,
-                wait_share: waited / seconds,
-            });
-            state.step = step + 1;
             progress.message(format!(
-                "loss {loss:.3}  bound {:.2} of {ceiling:.2} nats",
-                ceiling - loss
+                "loss {loss:.3}  bound {:.2} of {:.2} nats",
+                row.bound_nats, row.ceiling_nats
             ));
-            progress.advance(settings.batch);
+            state.metrics.push(row);
+            state.step = step + 1;
+            progress.advance(pairs);
             if state.step == settings.warmup {
                 warn_if_nothing_learned(&state.metrics, progress);
             }
@@ -244,7 +234,44 @@ pub fn train(
     if !complete {
         state.write(&task.checkpoint, task.digest)?;
     }
-    Ok(Outcome { parameters: state.params, metrics: state.metrics, complete })
+    weights.trained = state.values(graph::PARAMS);
+    weights.buffers = state.values(graph::BUFFERS);
+    Ok(Outcome { weights, metrics: state.metrics, complete })
+}
+
+/// Makes one step, of one batch or of several, and says how it went.
+fn make_step(
+    session: &mut StepSession,
+    batches: &Receiver<Result<Vec<f32>, ViewError>>,
+    settings: &Settings,
+    step: usize,
+) -> Result<MetricRow, TrainError> {
+    let started = Instant::now();
+    let learning_rate = schedule::learning_rate(settings, step);
+    let (mut loss, mut gradient_norm, mut waited) = (0.0, 0.0, 0.0);
+    for part in 0..settings.accumulate {
+        let waiting = Instant::now();
+        let views = batches.recv().map_err(|_| TrainError::NoBatch { step })?;
+        waited += waiting.elapsed().as_secs_f32();
+        let inputs = graph::step_inputs(settings, step, part, learning_rate, views?);
+        let &[part_loss, norm] = session.step(inputs)?.as_slice() else {
+            return Err(RuntimeError::Output { name: graph::OUTPUTS[0].to_owned() }.into());
+        };
+        loss += part_loss / settings.accumulate as f32;
+        gradient_norm = norm;
+    }
+    let seconds = started.elapsed().as_secs_f32().max(1e-6);
+    let ceiling = (settings.batch as f32).ln();
+    Ok(MetricRow {
+        step: step as u32,
+        loss,
+        bound_nats: ceiling - loss,
+        ceiling_nats: ceiling,
+        learning_rate,
+        gradient_norm,
+        pairs_per_second: (settings.batch * settings.accumulate) as f32 / seconds,
+        wait_share: waited / seconds,
+    })
 }
 
 fn warn_if_nothing_learned(metrics: &[MetricRow], progress: &Progress) {
@@ -266,10 +293,10 @@ fn warn_if_nothing_learned(metrics: &[MetricRow], progress: &Progress) {
 pub fn write_encoder(
     path: &Path,
     encoder: &Encoder,
-    parameters: &[f32],
+    weights: &EncoderWeights,
     metadata: Vec<(String, String)>,
 ) -> Result<(), TrainError> {
-    let bytes = encoder.export(parameters, metadata)?;
+    let bytes = encoder.export(weights, metadata)?;
     crate::durable::write_atomically(path, |out| {
         std::io::Write::write_all(out, &bytes).map_err(TrainError::Write)
     })

@@ -24,9 +24,9 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     pairs.retain(|pair| pair.split == HELD_OUT);
     let runtime = Runtime::open(config.device, config.threads)?;
     let recipe = config.recipe();
-    let encoder = Encoder::new(config.encoder, &config.view)?;
+    let encoder = Encoder::open(&config.encoder, &config.view)?;
     let untrained = encoder.export(
-        &encoder.initial_parameters(config.seed),
+        &encoder.initial_weights(config.seed),
         train::metadata(&recipe, "untrained", config.seed),
     )?;
     let volumes = job.volumes()?;

@@ -12,7 +12,9 @@ use crate::{
 
 pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     let config = &job.config;
-    let depends = (&config.train, &config.encoder, &config.view, config.recipe());
+    let encoder = Encoder::open(&config.encoder, &config.view)?;
+    let source = encoder.source_digest();
+    let depends = (&config.train, &config.encoder, source, &config.view, config.recipe());
     let stamp = job.stamp("train", Some("pairs"), &depends)?;
     let outputs = ["encoder.onnx", "metrics.parquet"].map(|name| job.path(name));
     if stamp.is_set(&outputs) {
@@ -20,10 +22,13 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
         return Ok(true);
     }
     stamp.clear()?;
-    let encoder = Encoder::new(config.encoder, &config.view)?;
+    for remark in encoder.remarks() {
+        say("train", remark);
+    }
     let mut pairs: Vec<PairRow> = table::read(&job.path("pairs.parquet"))?;
     pairs.retain(|pair| pair.split == TRAIN);
-    let runtime = Runtime::open(config.device, config.threads)?;
+    let runtime =
+        Runtime::open(config.device, config.threads)?.with_cuda_graphs(config.cuda_graphs);
     let checkpoint = job.path("train/checkpoint.safetensors");
     if !resume && checkpoint.exists() {
         say("train", "a checkpoint is there; --resume would go on from it");
@@ -38,15 +43,15 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
         resume,
     };
     let settings = &config.train;
-    let progress = Progress::new("train", "pairs", settings.steps * settings.batch);
+    let progress = Progress::new("train", "pairs", settings.steps * settings.batch * settings.accumulate);
     let outcome = train::train(&runtime, &task, &config.view, settings, &progress)?;
     progress.finish();
     if !outcome.complete {
         return Ok(false);
     }
-    summarise(job, &outcome.metrics, encoder.layout().len());
+    summarise(job, &outcome.metrics, &encoder);
     let metadata = train::metadata(&config.recipe(), stamp.digest(), config.seed);
-    train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.parameters, metadata)?;
+    train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.weights, metadata)?;
     table::write(&job.path("metrics.parquet"), outcome.metrics, &[])?;
     stamp.set()?;
     // What it was for is done; a failure to remove it costs only space.
@@ -54,7 +59,12 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn summarise(job: &Job, metrics: &[train::MetricRow], parameters: usize) {
+fn summarise(job: &Job, metrics: &[train::MetricRow], encoder: &Encoder) {
+    let (trained, frozen) = (encoder.layout().len(), encoder.frozen().len());
+    let parameters = match frozen {
+        0 => format!("{trained} parameters"),
+        _ => format!("{trained} of {} parameters trained", trained + frozen),
+    };
     let last = &metrics[metrics.len() - metrics.len().div_ceil(20)..];
     let mean = |of: fn(&train::MetricRow) -> f32| {
         last.iter().map(of).sum::<f32>() / last.len().max(1) as f32
@@ -63,7 +73,7 @@ fn summarise(job: &Job, metrics: &[train::MetricRow], parameters: usize) {
     say(
         "train",
         &format!(
-            "{} steps of {} pairs, {parameters} parameters; bound {:.2} of at most {:.2} nats; \
+            "{} steps of {} pairs, {parameters}; bound {:.2} of at most {:.2} nats; \
          {:.0} pairs/s, {:.0} % of the time waiting for data",
             metrics.len(),
             job.config.train.batch,

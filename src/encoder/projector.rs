@@ -7,6 +7,9 @@ use onnx_grad::Value;
 
 use super::{EncoderError, builder::Builder};
 
+/// The parameters of the projector, the last of an encoder's.
+pub(super) const PARAMETERS: usize = 4;
+
 /// From embeddings `[N, dim]` to projections `[N, projection]`.
 pub(super) fn forward(
     b: &mut Builder,

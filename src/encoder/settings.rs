@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{EncoderError, ResNet, Vit};
+use crate::view;
 
 /// Largest width, depth and patch that a pipeline may ask for.
 const LARGEST: usize = 4096;
@@ -46,16 +47,16 @@ impl Settings {
     ///
     /// # Errors
     /// [`EncoderError::Shape`].
-    pub(super) fn check(&self, view: &[usize]) -> Result<(), EncoderError> {
+    pub(super) fn check(&self, view: &view::Settings) -> Result<(), EncoderError> {
         size("projection", self.projection)?;
         match &self.architecture {
             Architecture::Vit(vit) => {
                 slices(view)?;
-                vit.check(view)
+                vit.check(view.size)
             }
-            Architecture::ResNet(resnet) if resnet.axes == 3 => match view {
-                [1, _, _, _] => Ok(()),
-                _ => refuse("boxes: set view.depth above 1", format!("views of {view:?}")),
+            Architecture::ResNet(resnet) if resnet.axes == 3 => match view.slices {
+                Some(_) => Ok(()),
+                None => refuse("view.depth above 1", "view.depth = 1".to_owned()),
             },
             Architecture::ResNet(_) | Architecture::ConvNextTiny => slices(view),
             // the file says what it takes
@@ -65,12 +66,11 @@ impl Settings {
 }
 
 impl Vit {
-    fn check(&self, view: &[usize]) -> Result<(), EncoderError> {
+    fn check(&self, side: usize) -> Result<(), EncoderError> {
         let Self { patch, dim, depth, heads } = *self;
         for (name, value) in [("patch", patch), ("dim", dim), ("depth", depth), ("heads", heads)] {
             size(name, value)?;
         }
-        let side = view.last().copied().unwrap_or_default();
         if side == 0 || !side.is_multiple_of(patch) {
             return refuse("a patch that divides the view's size", format!("{patch} and {side}"));
         }
@@ -81,10 +81,10 @@ impl Vit {
     }
 }
 
-fn slices(view: &[usize]) -> Result<(), EncoderError> {
-    match view {
-        [1, _, _] => Ok(()),
-        _ => refuse("slices: set view.depth to 1", format!("views of {view:?}")),
+fn slices(view: &view::Settings) -> Result<(), EncoderError> {
+    match view.slices {
+        None => Ok(()),
+        Some(_) => refuse("view.depth = 1", format!("view.depth = {}", view.depth())),
     }
 }
 

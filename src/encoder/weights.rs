@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, path::Path};
 
-use onnx_grad::{Layout, Parameter};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
@@ -32,17 +31,18 @@ impl Encoder {
             frozen: vec![0.0; self.frozen.len()],
             buffers: vec![0.0; self.buffers.len()],
         };
-        let mut places = [0, 0];
-        for ((parameter, init), &trained) in self.declared.parameters.iter().zip(&self.is_trained) {
-            let (layout, flat, place) = match trained {
-                true => (&self.trained, &mut weights.trained, &mut places[0]),
-                false => (&self.frozen, &mut weights.frozen, &mut places[1]),
-            };
-            fill(layout, *place, parameter, init, flat, &mut rng);
-            *place += 1;
-        }
-        for (index, (buffer, init)) in self.declared.buffers.iter().enumerate() {
-            fill(&self.buffers, index, buffer, init, &mut weights.buffers, &mut rng);
+        let Weights { trained, frozen, buffers } = &mut weights;
+        let mut parts =
+            [(&self.trained, trained), (&self.frozen, frozen), (&self.buffers, buffers)];
+        for (parameter, init) in self.declared.parameters.iter().chain(&self.declared.buffers) {
+            let count: usize = parameter.shape.iter().product();
+            let values = parts.iter_mut().find_map(|(layout, flat)| {
+                let at = layout.offset(layout.find(&parameter.name)?)?;
+                flat.get_mut(at..at + count)
+            });
+            if let Some(values) = values {
+                fill(values, init, &mut rng);
+            }
         }
         weights
     }
@@ -59,18 +59,7 @@ impl Encoder {
     }
 }
 
-fn fill(
-    layout: &Layout,
-    index: usize,
-    parameter: &Parameter,
-    init: &Init,
-    flat: &mut [f32],
-    rng: &mut ChaCha8Rng,
-) {
-    let count: usize = parameter.shape.iter().product();
-    let Some(values) = layout.offset(index).and_then(|at| flat.get_mut(at..at + count)) else {
-        return;
-    };
+fn fill(values: &mut [f32], init: &Init, rng: &mut ChaCha8Rng) {
     match init {
         Init::Constant(value) => values.fill(*value),
         Init::Normal(deviation) => {
@@ -106,31 +95,4 @@ pub(super) fn take_from_file(encoder: &mut Encoder, path: &Path) -> Result<(), E
     }
     encoder.remarks.push(format!("{taken} of {total} tensors begin with the weights of the file"));
     Ok(())
-}
-
-/// The index of the first parameter that is trained, where only so many of the
-/// last blocks are, with all that follows them.
-pub(super) fn first_trained<'a>(
-    names: impl Iterator<Item = &'a str>,
-    blocks: usize,
-) -> Result<usize, EncoderError> {
-    let mut starts: Vec<usize> = Vec::new();
-    let mut seen: Vec<&str> = Vec::new();
-    let mut count = 0;
-    for (index, name) in names.enumerate() {
-        count = index + 1;
-        let block = block_of(name);
-        if !block.is_empty() && !seen.contains(&block) {
-            seen.push(block);
-            starts.push(index);
-        }
-    }
-    match blocks {
-        0 => Ok(first_of_projector(count)),
-        _ => starts
-            .len()
-            .checked_sub(blocks)
-            .and_then(|at| starts.get(at).copied())
-            .ok_or(EncoderError::Blocks { asked: blocks, blocks: starts.len() }),
-    }
 }

@@ -122,7 +122,8 @@ fn step_rng(seed: u64, step: usize, stream: u64) -> ChaCha8Rng {
     rng
 }
 
-/// Starts the thread that makes the batches from step `first` on; each is the
+/// Starts the thread that makes the batches from step `first` on, as many for a
+/// step as it accumulates; each is the
 /// voxels of 2 K views, the anchors before the positives.
 pub(super) fn produce<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
@@ -134,8 +135,9 @@ pub(super) fn produce<'scope, 'env>(
 ) -> Receiver<Result<Vec<f32>, ViewError>> {
     let (sender, receiver) = sync_channel(AHEAD);
     scope.spawn(move || {
-        for step in first..settings.steps {
-            let batch = sample(sampler, volumes, view, settings, step);
+        let count = settings.accumulate;
+        for number in first * count..settings.steps * count {
+            let batch = sample(sampler, volumes, view, settings, number);
             let failed = batch.is_err();
             // The trainer hangs up when it stops.
             if sender.send(batch).is_err() || failed {

@@ -1,76 +1,184 @@
 //! The training graph: forward, backward and optimizer, of standard operators.
 
 use onnx_grad::{
-    AdamW, ElementType, Graph, Optimizer, OptimizerState, clip_by_global_norm, gradient, model,
+    ElementType, Graph, LossScale, OptimizerState, Value, accumulate, clip_by_global_norm,
+    gradient,
+    model::{self, Precision, WriteOptions},
 };
 
 use super::{Settings, TrainError};
-use crate::{encoder::Encoder, objective::info_nce, view};
+use crate::{
+    encoder::{Encoder, Weights},
+    objective::info_nce,
+    runtime::StateVariable,
+    view,
+};
 
-const BETA1: f32 = 0.9;
-/// Below the usual 0.999: contrastive runs are short, and a long memory of the
-/// second moment keeps the warm-up's.
-const BETA2: f32 = 0.98;
+/// The buffer of the trained parameters in the state.
+pub(super) const PARAMS: &str = "params";
+/// The buffer of the running averages in the state.
+pub(super) const BUFFERS: &str = "buffers";
+const SUM: &str = "gradient_sum";
+const LOSS_SCALE: &str = "loss_scale";
 
-/// The training graph as an ONNX file.
-///
-/// Inputs: `params`, `m`, `v` (flat), 2 K `views` with the anchors before the
-/// positives, and three scalars. Outputs: the state after the step,
-/// `loss` and `gradient_norm`.
-pub(super) fn build(
-    encoder: &Encoder,
-    settings: &Settings,
-    view: &view::Settings,
-) -> Result<Vec<u8>, TrainError> {
-    let (batch, layout) = (settings.batch, encoder.layout());
-    let mut g = Graph::new();
-    let mut flat = |name| g.input(name, ElementType::F32, &[layout.len()]);
-    let [params, m, v] = ["params", "m", "v"].map(&mut flat);
-    let mut scalar = |name| g.input(name, ElementType::F32, &[]);
-    let [lr, bias_correction1, bias_correction2] =
-        ["learning_rate", "bias_correction1", "bias_correction2"].map(&mut scalar);
-    let views = g.input("views", ElementType::F32, &view.shape(2 * batch));
-
-    let weights = layout.bind_flat(&mut g, params)?;
-    let (_, z) = encoder.forward(&mut g, &weights, views)?;
-    let halves = g.split(z, 0, &[batch, batch])?;
-    let loss = info_nce(&mut g, halves[0], halves[1], settings.temperature)?;
-
-    let grads = gradient(&mut g, loss, &weights)?;
-    let grads = layout.flatten(&mut g, &grads)?;
-    let (grads, norm) = clip_by_global_norm(&mut g, grads, settings.clip_norm)?;
-    let optimizer = AdamW {
-        beta1: BETA1,
-        beta2: BETA2,
-        weight_decay: settings.weight_decay,
-        ..AdamW::default()
-    };
-    let state = OptimizerState { params, moments: vec![m, v] };
-    let scalars = [lr, bias_correction1, bias_correction2];
-    let next = optimizer.update(&mut g, layout, &state, grads, &scalars)?;
-    g.output("next_params", next.params);
-    for (name, moment) in ["next_m", "next_v"].into_iter().zip(next.moments) {
-        g.output(name, moment);
-    }
-    g.output("loss", loss);
-    g.output("gradient_norm", norm);
-    Ok(model::write(&g, &model::WriteOptions::default())?)
+/// A training graph, and what a session of it must be told.
+pub(super) struct TrainingGraph {
+    /// The ONNX file.
+    pub model: Vec<u8>,
+    /// What it carries from step to step, with its first values.
+    pub state: Vec<StateVariable>,
+    /// What every step is given, by name and shape.
+    pub inputs: Vec<(&'static str, Vec<usize>)>,
 }
 
-/// What one step feeds to the graph.
-pub(super) fn step_inputs(
-    step: usize,
-    learning_rate: f32,
-    batch: usize,
+/// What every step reports.
+pub(super) const OUTPUTS: [&str; 2] = ["loss", "gradient_norm"];
+
+/// The training graph of an encoder.
+///
+/// It reads 2 K `views` with the anchors before the positives, the number of
+/// the `step`, the optimizer's scalars and, with accumulation, what is to
+/// happen to the sum of gradients; and the state, whose next values are outputs
+/// named `next_…`.
+pub(super) fn build(
+    encoder: &Encoder,
+    weights: &Weights,
+    settings: &Settings,
     view: &view::Settings,
+) -> Result<TrainingGraph, TrainError> {
+    let (batch, layout) = (settings.batch, encoder.layout());
+    let optimizer = settings.optimizer.rule(settings.weight_decay);
+    let mut plan = Plan { g: Graph::new(), state: Vec::new(), inputs: Vec::new() };
+
+    let params = plan.state(PARAMS, weights.trained.clone());
+    let flat = vec![0.0; layout.len()];
+    let moments = optimizer.moments().iter().map(|name| plan.state(name, flat.clone())).collect();
+    let state = OptimizerState { params, moments };
+    let buffers = match weights.buffers.is_empty() {
+        true => None,
+        false => Some(plan.state(BUFFERS, weights.buffers.clone())),
+    };
+    let views = plan.input("views", view.shape(2 * batch));
+    let step = plan.input("step", vec![]);
+    let scalars: Vec<Value> =
+        optimizer.scalars().iter().map(|&name| plan.input(name, vec![])).collect();
+
+    let outputs = encoder.forward(&mut plan.g, weights, params, buffers, step, views)?;
+    let halves = plan.g.split(outputs.z, 0, &[batch, batch])?;
+    let loss = info_nce(&mut plan.g, halves[0], halves[1], settings.temperature)?;
+    if let Some(next) = outputs.buffers {
+        plan.next(BUFFERS, next);
+    }
+
+    let (grads, apply) = plan.gradient(loss, params, settings)?;
+    let (grads, norm) = clip_by_global_norm(&mut plan.g, grads, settings.clip_norm)?;
+    let next = optimizer.update(&mut plan.g, layout, &state, grads, &scalars)?;
+    let names = std::iter::once(&PARAMS).chain(optimizer.moments());
+    let before = std::iter::once(state.params).chain(state.moments);
+    let after = std::iter::once(next.params).chain(next.moments);
+    for ((name, before), after) in names.zip(before).zip(after) {
+        let after = match apply {
+            Some(apply) => plan.g.where_(apply, after, before)?,
+            None => after,
+        };
+        plan.next(name, after);
+    }
+    plan.g.output("loss", loss);
+    plan.g.output("gradient_norm", norm);
+    let options = WriteOptions { precision: settings.precision, ..WriteOptions::default() };
+    Ok(TrainingGraph {
+        model: model::write(&plan.g, &options)?,
+        state: plan.state,
+        inputs: plan.inputs,
+    })
+}
+
+struct Plan {
+    g: Graph,
+    state: Vec<StateVariable>,
+    inputs: Vec<(&'static str, Vec<usize>)>,
+}
+
+impl Plan {
+    fn state(&mut self, name: &str, values: Vec<f32>) -> Value {
+        let value = self.g.input(name, ElementType::F32, &[values.len()]);
+        self.state.push(StateVariable { name: name.to_owned(), values });
+        value
+    }
+
+    fn input(&mut self, name: &'static str, shape: Vec<usize>) -> Value {
+        let value = self.g.input(name, ElementType::F32, &shape);
+        self.inputs.push((name, shape));
+        value
+    }
+
+    fn next(&mut self, name: &str, value: Value) {
+        self.g.output(&format!("next_{name}"), value);
+    }
+
+    /// The flat gradient, and where the update depends on it, whether it is
+    /// made: not before the last part of a sum, and not from a gradient that
+    /// f16 could not hold.
+    fn gradient(
+        &mut self,
+        loss: Value,
+        params: Value,
+        settings: &Settings,
+    ) -> Result<(Value, Option<Value>), TrainError> {
+        let mut apply = None;
+        let mut scaling = None;
+        let mut raised = loss;
+        if settings.precision == Precision::F16 {
+            let rule = LossScale::default();
+            let state = self.state(LOSS_SCALE, rule.initial().to_vec());
+            raised = rule.scale(&mut self.g, state, loss)?;
+            scaling = Some((rule, state));
+        }
+        // the flat buffer is split once on the way in, so its own gradient is
+        // the gradients of its parts one after another
+        let mut grads = gradient(&mut self.g, raised, &[params])?[0];
+        if let Some((rule, state)) = scaling {
+            let unscaled = rule.unscale(&mut self.g, state, grads)?;
+            self.next(LOSS_SCALE, unscaled.state);
+            grads = unscaled.grads;
+            apply = Some(unscaled.finite);
+        }
+        if settings.accumulate > 1 {
+            let zeros = vec![0.0; self.g.shape(grads).iter().product()];
+            let sum = self.state(SUM, zeros);
+            let [keep, last] = ["keep_sum", "last_part"].map(|name| self.input(name, vec![]));
+            let weight = self.g.scalar(1.0 / settings.accumulate as f32);
+            grads = accumulate(&mut self.g, sum, grads, keep, weight)?;
+            self.next(SUM, grads);
+            let zero = self.g.scalar(0.0);
+            let last = self.g.less(zero, last)?;
+            apply = Some(match apply {
+                Some(finite) => self.g.and(finite, last)?,
+                None => last,
+            });
+        }
+        Ok((grads, apply))
+    }
+}
+
+/// What a step feeds to the graph, in the order of its inputs. `part` counts
+/// the parts of a step from 0.
+pub(super) fn step_inputs(
+    settings: &Settings,
+    step: usize,
+    part: usize,
+    learning_rate: f32,
     views: Vec<f32>,
-) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
-    let t = (step + 1) as f64;
-    let correction = |beta: f32| (1.0 - f64::from(beta).powf(t)) as f32;
-    vec![
-        ("views", view.shape(2 * batch), views),
-        ("learning_rate", vec![], vec![learning_rate]),
-        ("bias_correction1", vec![], vec![correction(BETA1)]),
-        ("bias_correction2", vec![], vec![correction(BETA2)]),
-    ]
+) -> Vec<Vec<f32>> {
+    let optimizer = settings.optimizer.rule(settings.weight_decay);
+    let scalars = optimizer.scalar_values(f64::from(learning_rate), step as u64 + 1);
+    // exact up to 2^24 parts; beyond that some draws of dropout repeat
+    let number = step * settings.accumulate + part;
+    let mut inputs = vec![views, vec![number as f32]];
+    inputs.extend(scalars.into_iter().map(|scalar| vec![scalar]));
+    if settings.accumulate > 1 {
+        let last = part + 1 == settings.accumulate;
+        inputs.extend([part > 0, last].map(|yes| vec![f32::from(u8::from(yes))]));
+    }
+    inputs
 }

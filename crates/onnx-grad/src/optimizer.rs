@@ -12,10 +12,12 @@ use crate::shape::TensorType;
 
 mod adamw;
 mod lars;
+mod loss_scale;
 mod sgd;
 
 pub use adamw::AdamW;
 pub use lars::Lars;
+pub use loss_scale::{LossScale, Unscaled};
 pub use sgd::Sgd;
 
 /// What an optimizer carries from step to step: flat values of shape `[len]`.
