@@ -64,7 +64,7 @@ pub mod model;
 pub use error::Error;
 pub use graph::{Graph, Value};
 pub use op::Sliding;
-pub use optimizer::{AdamW, Lars, Optimizer, Sgd, OptimizerState, accumulate, clip_by_global_norm};
+pub use optimizer::{AdamW, Lars, Optimizer, OptimizerState, Sgd, accumulate, clip_by_global_norm};
 pub use parameters::{Layout, Parameter, block_of};
 pub use shape::ElementType;
 pub use vjp::gradient;
