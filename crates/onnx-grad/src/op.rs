@@ -16,6 +16,7 @@ mod compare;
 mod conv;
 mod dropout;
 mod einsum;
+mod gather;
 mod layout;
 mod matmul;
 mod norm;
@@ -34,12 +35,13 @@ use {
     binary::Binary,
     compare::{Compare, Not},
     conv::{Conv, ConvTranspose, Window},
+    gather::{Gather, GatherElements, OneHot},
     layout::{Expand, Transpose},
     matmul::{Gemm, MatMul},
     norm::LayerNorm,
     partition::{Concat, Pad, Split},
     reduce::Reduce,
-    select::{Cast, Clip, Gather, OneHot, Where},
+    select::{Cast, Clip, Where},
     slice::Slice,
     softmax::Softmax,
     unary::{Identity, Unary},
@@ -70,7 +72,7 @@ macro_rules! operators {
 }
 
 operators! {
-    Activation, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather, Gemm, Identity, LayerNorm,
+    Activation, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather, GatherElements, Gemm, Identity, LayerNorm,
     MatMul, Not, OneHot, Pad, PRelu, Reduce, Reshape, Slice, Softmax, Split, Transpose, Unary, Where, Window,
 }
 

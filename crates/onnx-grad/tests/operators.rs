@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/draw.rs"]
+mod draw;
 #[path = "support/problem.rs"]
 mod problem;
 #[path = "support/reference.rs"]
@@ -10,8 +12,13 @@ mod reference;
 #[path = "support/runtime.rs"]
 mod runtime;
 
+use draw::{cases, shape, shape_and_axes};
+use onnx_grad::{Error, Graph, Value};
 use problem::check;
+use proptest::prelude::*;
 use reference::Array;
+
+type Reduction = fn(&mut Graph, Value, &[i64], bool) -> Result<Value, Error>;
 
 #[test]
 fn gather() {
@@ -119,33 +126,38 @@ fn transpose_after_a_product() {
 
 #[test]
 fn reduction() {
-    for keep in [true, false] {
-        for (shape, axes) in [
-            (&[2, 3, 4][..], &[0usize, 2][..]),
-            (&[2, 3, 4], &[1]),
-            (&[1, 3], &[0]),
-            (&[3, 1], &[1]),
-            (&[2, 3], &[0, 1]),
-            (&[2, 3], &[]),
-        ] {
-            let x = [Array::random(shape, 17)];
-            let signed: Vec<i64> = axes.iter().map(|&a| a as i64 - shape.len() as i64).collect();
-            let squeezed = |y: Array| {
+    let kinds: [(Reduction, fn(&[f64]) -> f64); 7] = [
+        (Graph::reduce_sum, |line| line.iter().sum()),
+        (Graph::reduce_mean, |line| line.iter().sum::<f64>() / line.len() as f64),
+        (Graph::reduce_max, |line| line.iter().copied().fold(f64::MIN, f64::max)),
+        (Graph::reduce_min, |line| line.iter().copied().fold(f64::MAX, f64::min)),
+        (Graph::reduce_l1, |line| line.iter().map(|x| x.abs()).sum()),
+        (Graph::reduce_l2, |line| line.iter().map(|x| x * x).sum::<f64>().sqrt()),
+        (Graph::reduce_sum_square, |line| line.iter().map(|x| x * x).sum()),
+    ];
+    proptest!(cases(16), |((shape, axes) in shape_and_axes(0..=3), keep: bool, seed: u64)| {
+        let x = [Array::random(&shape, seed)];
+        let signed: Vec<i64> = axes.iter().map(|&a| a as i64 - shape.len() as i64).collect();
+        for (build, reference) in kinds {
+            let naive = |x: &[Array]| {
+                let y = x[0].reduce(&axes, reference);
                 let kept = (0..shape.len()).filter(|a| keep || !axes.contains(a));
                 y.reshape(&kept.map(|a| y.shape[a]).collect::<Vec<_>>())
             };
-            let max = |line: &[f64]| line.iter().copied().fold(f64::MIN, f64::max);
-            let l2 = |line: &[f64]| line.iter().map(|x| x * x).sum::<f64>().sqrt();
-            check(&x, |g, x| g.reduce_sum(x[0], &signed, keep), |x| squeezed(x[0].sum(axes)));
-            check(&x, |g, x| g.reduce_mean(x[0], &signed, keep), |x| squeezed(x[0].mean(axes)));
-            check(
-                &x,
-                |g, x| g.reduce_max(x[0], &signed, keep),
-                |x| squeezed(x[0].reduce(axes, max)),
-            );
-            check(&x, |g, x| g.reduce_l2(x[0], &signed, keep), |x| squeezed(x[0].reduce(axes, l2)));
+            check(&x, |g, x| build(g, x[0], &signed, keep), naive);
         }
-    }
+    });
+}
+
+#[test]
+fn flattening() {
+    proptest!(cases(8), |(shape in shape(0..=4), axis in 0..=4usize, back: bool, seed: u64)| {
+        let axis = axis.min(shape.len());
+        let flat = [shape[..axis].iter().product(), shape[axis..].iter().product()];
+        let signed = axis as i64 - if back && axis < shape.len() { shape.len() as i64 } else { 0 };
+        let x = [Array::random(&shape, seed)];
+        check(&x, |g, x| g.flatten(x[0], signed), |x| x[0].reshape(&flat));
+    });
 }
 
 #[test]

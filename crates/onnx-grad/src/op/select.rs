@@ -3,82 +3,7 @@
 use super::{Attribute, Float, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
-use crate::shape::{self, ElementType, TensorType, broadcast, count};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Gather {
-    axis: usize,
-}
-
-impl Operator for Gather {
-    fn name(&self) -> &'static str {
-        "Gather"
-    }
-
-    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        match inputs {
-            [_, indices] if indices.element != ElementType::I64 => {
-                Err(Error::element_type("Gather", "indices of I64", inputs))
-            }
-            [x, indices] if self.axis < x.shape.len() => {
-                let mut shape = x.shape.clone();
-                shape.splice(self.axis..=self.axis, indices.shape.iter().copied());
-                Ok(vec![TensorType::new(x.element, shape)])
-            }
-            _ => Err(Error::shape("Gather", format!("an axis {}", self.axis), inputs)),
-        }
-    }
-
-    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
-        vec![("axis", Attribute::Int(self.axis as i64))]
-    }
-
-    /// A product with the matrix that is one where a row was taken: unlike a
-    /// scatter it gives the same bits every time, on every device.
-    fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
-        let dy = node.cotangent(g, 0)?;
-        let (x, indices) = (node.inputs[0], node.inputs[1]);
-        let shape = g.shape(x).to_vec();
-        let taken = count(g.shape(indices));
-        let (before, after) = (count(&shape[..self.axis]), count(&shape[self.axis + 1..]));
-        let depth = shape[self.axis];
-        let indices = g.reshape(indices, &[taken])?;
-        let chosen = g.apply(OneHot { depth }, &[indices])?;
-        let dy = g.reshape(dy, &[before, taken, after])?;
-        let dx = g.matmul(chosen, dy)?;
-        Ok(vec![Some(g.reshape(dx, &shape)?), None])
-    }
-}
-
-/// `[depth, n]` from n indices: one where the row is the column's index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct OneHot {
-    depth: usize,
-}
-
-impl Operator for OneHot {
-    fn name(&self) -> &'static str {
-        "OneHot"
-    }
-
-    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        match inputs {
-            [indices] if indices.shape.len() == 1 => {
-                let shape = [self.depth, indices.shape[0]];
-                Ok(vec![TensorType::new(ElementType::F32, shape)])
-            }
-            _ => Err(Error::shape("OneHot", "a vector of indices", inputs)),
-        }
-    }
-
-    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
-        vec![("axis", Attribute::Int(0))]
-    }
-
-    fn constants(&self) -> Vec<Tensor> {
-        vec![Tensor::integers(&[self.depth]), Tensor::F32(vec![2], vec![0.0, 1.0])]
-    }
-}
+use crate::shape::{ElementType, TensorType, broadcast};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Where;
@@ -173,20 +98,6 @@ impl Operator for Clip {
 }
 
 impl Graph {
-    /// The elements of `x`, of any type, at these `i64` places of an axis; the
-    /// shape of the indices, `[]` for a single one, takes the place of the axis.
-    ///
-    /// ONNX counts negative indices from the back, and so does this; constant ones
-    /// are best made positive by whoever adds them, which shares the node.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the axis is absent, [`Error::ElementType`] where
-    /// the indices are not `i64`.
-    pub fn gather(&mut self, x: Value, indices: Value, axis: i64) -> Result<Value, Error> {
-        let axis = shape::axis("Gather", axis, self.ty(x))?;
-        self.apply(Gather { axis }, &[x, indices])
-    }
-
     /// The upper or the lower triangle of the last two axes of `x`, of `f32` or
     /// `i64`, zero elsewhere; `k` moves the diagonal that is kept to the right.
     ///
