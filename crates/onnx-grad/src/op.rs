@@ -10,29 +10,47 @@ use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{TensorType, broadcast_axes};
 
+mod average_pool;
+mod batch_norm;
 mod binary;
 mod conv;
 mod layout;
 mod matmul;
+mod max_pool;
 mod norm;
+mod pad;
 mod partition;
+mod pool;
 mod reduce;
+mod resize;
+mod scatter;
 mod select;
+mod slice;
 mod sliding;
 mod softmax;
 mod unary;
 
+pub use batch_norm::BatchNormTraining;
 pub(crate) use layout::Reshape;
+pub use pad::PadMode;
+pub use resize::{Coordinates, Interpolation, InterpolationMode, Rounding};
 pub use sliding::Sliding;
 use {
+    average_pool::{AveragePool, Spread},
+    batch_norm::BatchNorm,
     binary::{Binary, Compare},
     conv::{Conv, ConvTranspose, Window},
     layout::{Expand, Transpose},
     matmul::{Gemm, MatMul},
+    max_pool::MaxPool,
     norm::LayerNorm,
-    partition::{Concat, Pad, Slice, Split},
+    pad::Pad,
+    partition::{Concat, Split},
     reduce::Reduce,
+    resize::Resize,
+    scatter::{GatherElements, ScatterElements},
     select::{Cast, Clip, Gather, OneHot, Where},
+    slice::Slice,
     softmax::Softmax,
     unary::{Identity, Unary},
 };
@@ -62,8 +80,9 @@ macro_rules! operators {
 }
 
 operators! {
-    Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather, Gemm, Identity, LayerNorm, MatMul,
-    OneHot, Pad, Reduce, Reshape, Slice, Softmax, Split, Transpose, Unary, Where, Window,
+    AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather,
+    GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, OneHot, Pad, Reduce, Reshape, Resize,
+    ScatterElements, Slice, Softmax, Split, Spread, Transpose, Unary, Where, Window,
 }
 
 /// The rules of one operator.
@@ -101,6 +120,7 @@ pub(crate) enum Attribute {
     Int(i64),
     Ints(Vec<i64>),
     Float(f32),
+    Text(&'static str),
 }
 
 impl Attribute {
