@@ -39,7 +39,7 @@ use {
     average_pool::{AveragePool, Spread},
     batch_norm::BatchNorm,
     binary::{Binary, Compare},
-    conv::{Conv, ConvTranspose, Window},
+    conv::{Conv, ConvTranspose},
     layout::{Expand, Transpose},
     matmul::{Gemm, MatMul},
     max_pool::MaxPool,
@@ -82,7 +82,7 @@ macro_rules! operators {
 operators! {
     AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather,
     GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, OneHot, Pad, Reduce, Reshape, Resize,
-    ScatterElements, Slice, Softmax, Split, Spread, Transpose, Unary, Where, Window,
+    ScatterElements, Slice, Softmax, Split, Spread, Transpose, Unary, Where,
 }
 
 /// The rules of one operator.
