@@ -46,7 +46,7 @@ use {
     batch_norm::BatchNorm,
     binary::Binary,
     compare::{Compare, Not},
-    conv::{Conv, ConvTranspose, Window},
+    conv::{Conv, ConvTranspose},
     gather::{Gather, GatherElements, OneHot},
     layout::{Expand, Transpose},
     matmul::{Gemm, MatMul},
@@ -90,7 +90,7 @@ macro_rules! operators {
 operators! {
     Activation, AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather,
     GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, Not, OneHot, Pad, PRelu, Reduce, Reshape, Resize,
-    ScatterElements, Slice, Softmax, Split, Spread, TakeDistinct, Transpose, Unary, Where, Window,
+    ScatterElements, Slice, Softmax, Split, Spread, TakeDistinct, Transpose, Unary, Where,
 }
 
 /// The rules of one operator.
