@@ -53,6 +53,7 @@
 
 mod error;
 mod graph;
+mod import;
 mod op;
 mod optimizer;
 mod parameters;
@@ -63,6 +64,7 @@ pub mod model;
 
 pub use error::Error;
 pub use graph::{Graph, Value};
+pub use import::{Applied, Binding, Forward, ImportOptions, Mode, Remark, Signature};
 pub use op::Sliding;
 pub use optimizer::{AdamW, AdamWState, AdamWStep, AdamWUpdate, clip_by_global_norm};
 pub use parameters::{Layout, Parameter};
