@@ -1,7 +1,7 @@
 //! The training graph: forward, backward and optimizer, of standard operators.
 
 use onnx_grad::{
-    AdamW, AdamWState, AdamWStep, ElementType, Graph, clip_by_global_norm, gradient, model,
+    AdamW, ElementType, Graph, Optimizer, OptimizerState, clip_by_global_norm, gradient, model,
 };
 
 use super::{Settings, TrainError};
@@ -45,15 +45,13 @@ pub(super) fn build(
         weight_decay: settings.weight_decay,
         ..AdamW::default()
     };
-    let next = optimizer.update(
-        &mut g,
-        layout,
-        AdamWState { params, grads, m, v },
-        AdamWStep { lr, bias_correction1, bias_correction2 },
-    )?;
+    let state = OptimizerState { params, moments: vec![m, v] };
+    let scalars = [lr, bias_correction1, bias_correction2];
+    let next = optimizer.update(&mut g, layout, &state, grads, &scalars)?;
     g.output("next_params", next.params);
-    g.output("next_m", next.m);
-    g.output("next_v", next.v);
+    for (name, moment) in ["next_m", "next_v"].into_iter().zip(next.moments) {
+        g.output(name, moment);
+    }
     g.output("loss", loss);
     g.output("gradient_norm", norm);
     Ok(model::write(&g, &model::WriteOptions::default())?)

@@ -15,7 +15,7 @@ mod runtime;
 use std::time::Instant;
 
 use onnx_grad::{
-    AdamW, AdamWState, AdamWStep, ElementType, Error, Graph, Layout, Parameter, Value,
+    AdamW, ElementType, Error, Graph, Layout, Optimizer, OptimizerState, Parameter, Value,
     clip_by_global_norm, gradient, model,
 };
 use ort::value::Tensor;
@@ -120,14 +120,14 @@ fn training_graph(batch: usize, layout: &Layout) -> Result<Vec<u8>, Error> {
     let grads = gradient(&mut g, loss, &weights)?;
     let grads = layout.flatten(&mut g, &grads)?;
     let (grads, norm) = clip_by_global_norm(&mut g, grads, 1.0)?;
-    let state = AdamWState { params, grads, m, v };
-    let step = AdamWStep { lr, bias_correction1, bias_correction2 };
-    let update = AdamW::default().update(&mut g, layout, state, step)?;
+    let state = OptimizerState { params, moments: vec![m, v] };
+    let scalars = [lr, bias_correction1, bias_correction2];
+    let next = AdamW::default().update(&mut g, layout, &state, grads, &scalars)?;
     g.output("loss", loss);
     g.output("norm", norm);
-    g.output("next_params", update.params);
-    g.output("next_m", update.m);
-    g.output("next_v", update.v);
+    g.output("next_params", next.params);
+    g.output("next_m", next.moments[0]);
+    g.output("next_v", next.moments[1]);
     model::write(&g, &model::WriteOptions::default())
 }
 

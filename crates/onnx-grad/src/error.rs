@@ -24,6 +24,16 @@ pub enum Error {
         /// The operands' element types.
         received: Vec<ElementType>,
     },
+    /// An operator's attribute is outside what it may be.
+    #[error("{operator} requires {required}, received {received}")]
+    Attribute {
+        /// The ONNX operator.
+        operator: &'static str,
+        /// What it requires, in words and numbers.
+        required: String,
+        /// What it received.
+        received: String,
+    },
     /// The data of a constant do not fill its shape.
     #[error("{name}: shape {shape:?} requires {required} elements, received {received}")]
     Length {
@@ -58,6 +68,12 @@ pub enum Error {
     #[error("the name {name:?} is used twice")]
     DuplicateName {
         /// The name.
+        name: String,
+    },
+    /// A layout lacks a parameter, or has it with another shape.
+    #[error("the parameter {name:?} is missing or has another shape")]
+    MissingParameter {
+        /// The parameter.
         name: String,
     },
     /// The graph has no outputs, so there is nothing to compute.
@@ -209,6 +225,15 @@ impl Error {
             required: required.into(),
             received: received.iter().map(|t| t.shape.clone()).collect(),
         }
+    }
+
+    pub(crate) fn attribute(
+        operator: &'static str,
+        required: impl Into<String>,
+        received: impl ToString,
+    ) -> Self {
+        let (required, received) = (required.into(), received.to_string());
+        Self::Attribute { operator, required, received }
     }
 
     pub(crate) fn element_type(

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 mod tensor;
 
-pub(crate) use tensor::Tensor;
-use tensor::check_length;
+pub(crate) use tensor::{Tensor, check_length};
 
 use crate::Error;
 use crate::op::Op;

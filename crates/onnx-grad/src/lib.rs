@@ -2,7 +2,7 @@
 //! optimizer) of standard ONNX operators, which stock ONNX Runtime runs.
 //!
 //! A [`Graph`] is built operator by operator; [`gradient`] adds the backward
-//! pass to it, [`AdamW`] the update; [`model::write`] gives the bytes of the
+//! pass to it, an [`Optimizer`] the update; [`model::write`] gives the bytes of the
 //! ONNX file. Nothing here runs the graph.
 //!
 //! ```
@@ -66,7 +66,7 @@ pub use error::Error;
 pub use graph::{Graph, Value};
 pub use import::{Applied, Binding, Forward, ImportOptions, Mode, Remark, Signature};
 pub use op::Sliding;
-pub use optimizer::{AdamW, AdamWState, AdamWStep, AdamWUpdate, clip_by_global_norm};
-pub use parameters::{Layout, Parameter};
+pub use optimizer::{AdamW, Lars, Optimizer, Sgd, OptimizerState, accumulate, clip_by_global_norm};
+pub use parameters::{Layout, Parameter, block_of};
 pub use shape::ElementType;
 pub use vjp::gradient;

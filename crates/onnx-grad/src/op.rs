@@ -10,14 +10,19 @@ use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{TensorType, broadcast_axes};
 
+mod activation;
 mod binary;
+mod compare;
 mod conv;
+mod dropout;
+mod einsum;
 mod layout;
 mod matmul;
 mod norm;
 mod partition;
 mod reduce;
 mod select;
+mod slice;
 mod sliding;
 mod softmax;
 mod unary;
@@ -25,14 +30,17 @@ mod unary;
 pub(crate) use layout::Reshape;
 pub use sliding::Sliding;
 use {
-    binary::{Binary, Compare},
+    activation::{Activation, PRelu},
+    binary::Binary,
+    compare::{Compare, Not},
     conv::{Conv, ConvTranspose, Window},
     layout::{Expand, Transpose},
     matmul::{Gemm, MatMul},
     norm::LayerNorm,
-    partition::{Concat, Pad, Slice, Split},
+    partition::{Concat, Pad, Split},
     reduce::Reduce,
     select::{Cast, Clip, Gather, OneHot, Where},
+    slice::Slice,
     softmax::Softmax,
     unary::{Identity, Unary},
 };
@@ -62,8 +70,8 @@ macro_rules! operators {
 }
 
 operators! {
-    Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather, Gemm, Identity, LayerNorm, MatMul,
-    OneHot, Pad, Reduce, Reshape, Slice, Softmax, Split, Transpose, Unary, Where, Window,
+    Activation, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather, Gemm, Identity, LayerNorm,
+    MatMul, Not, OneHot, Pad, PRelu, Reduce, Reshape, Slice, Softmax, Split, Transpose, Unary, Where, Window,
 }
 
 /// The rules of one operator.
@@ -101,6 +109,7 @@ pub(crate) enum Attribute {
     Int(i64),
     Ints(Vec<i64>),
     Float(f32),
+    Text(&'static str),
 }
 
 impl Attribute {

@@ -1,139 +1,87 @@
 //! Optimizers over the flat buffer, as graph updates.
+//!
+//! What changes from step to step is fed as scalars, so a schedule needs no
+//! other graph. With gradient accumulation a step is two graphs that share
+//! buffers: one adds a part's gradient to a sum ([`accumulate`]), as often as
+//! wanted, and one reads the sum and updates the parameters, once.
 
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::parameters::Layout;
+use crate::shape::TensorType;
 
-/// AdamW: Adam with decoupled weight decay.
-///
-/// # Source
-/// Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2,
-/// with the decay scaled by the learning rate alone. The ε stands outside the
-/// root, after bias correction.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
-    /// β₁, the decay rate of the first moment.
-    pub beta1: f32,
-    /// β₂, the decay rate of the second moment.
-    pub beta2: f32,
-    /// ε, what keeps the division finite.
-    pub epsilon: f32,
-    /// λ, the pull towards zero a step and a unit of learning rate.
-    pub weight_decay: f32,
-}
+mod adamw;
+mod lars;
+mod sgd;
 
-impl Default for AdamW {
-    /// β₁ = 0.9, β₂ = 0.999, ε = 1e-8, λ = 0.01.
-    fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }
-    }
-}
+pub use adamw::AdamW;
+pub use lars::Lars;
+pub use sgd::Sgd;
 
-/// What [`AdamW::update`] reads: four flat values of shape `[len]`.
-#[derive(Clone, Copy, Debug)]
-pub struct AdamWState {
+/// What an optimizer carries from step to step: flat values of shape `[len]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptimizerState {
     /// The parameters.
     pub params: Value,
-    /// Their gradient.
-    pub grads: Value,
-    /// The first moment, zero before the first step.
-    pub m: Value,
-    /// The second moment, zero before the first step.
-    pub v: Value,
+    /// One value for each of [`Optimizer::moments`], zero before the first step.
+    pub moments: Vec<Value>,
 }
 
-/// The scalars that change from step to step; `t` counts from 1.
-#[derive(Clone, Copy, Debug)]
-pub struct AdamWStep {
-    /// The learning rate.
-    pub lr: Value,
-    /// 1 − β₁ to the power t.
-    pub bias_correction1: Value,
-    /// 1 − β₂ to the power t.
-    pub bias_correction2: Value,
-}
+/// A rule that moves flat parameters along a flat gradient.
+pub trait Optimizer {
+    /// The names of the flat buffers beside the parameters; none, one or two.
+    fn moments(&self) -> &'static [&'static str];
 
-/// What [`AdamW::update`] returns: three flat values of shape `[len]`.
-#[derive(Clone, Copy, Debug)]
-pub struct AdamWUpdate {
-    /// The parameters after the step.
-    pub params: Value,
-    /// The first moment after the step.
-    pub m: Value,
-    /// The second moment after the step.
-    pub v: Value,
-}
+    /// The names of the scalars that the update reads.
+    fn scalars(&self) -> &'static [&'static str] {
+        &["learning_rate"]
+    }
 
-impl AdamW {
-    /// Parameters and moments after one step; decay concerns the parameters
-    /// that the layout marks, and no others.
+    /// The scalars, in the order of their names, for a step; they count from 1.
+    fn scalar_values(&self, learning_rate: f64, _step: u64) -> Vec<f32> {
+        vec![learning_rate as f32]
+    }
+
+    /// The state after one step; weight decay concerns the parameters that the
+    /// layout marks, and no others.
     ///
     /// # Errors
-    /// [`Error::Shape`] where a value has another shape than `[layout.len()]`,
-    /// or a step input is not a scalar.
-    pub fn update(
+    /// [`Error::Shape`] where the state or the gradient has another shape than
+    /// `[layout.len()]`, a scalar is none, or there are more or fewer of either.
+    fn update(
         &self,
         g: &mut Graph,
         layout: &Layout,
-        state: AdamWState,
-        step: AdamWStep,
-    ) -> Result<AdamWUpdate, Error> {
-        let flat = [layout.len()];
-        require(g, &[state.params, state.grads, state.m, state.v], &flat)?;
-        let scalars = [step.lr, step.bias_correction1, step.bias_correction2];
-        require(g, &scalars, &[])?;
-
-        let m = lerp(g, state.m, state.grads, self.beta1)?;
-        let square = g.mul(state.grads, state.grads)?;
-        let v = lerp(g, state.v, square, self.beta2)?;
-
-        // lr·m̂/(√v̂ + ε), the corrections applied to scalars where they can be
-        let root = g.sqrt(v)?;
-        let correction = g.sqrt(step.bias_correction2)?;
-        let root = g.div(root, correction)?;
-        let epsilon = g.scalar(self.epsilon);
-        let root = g.add(root, epsilon)?;
-        let rate = g.div(step.lr, step.bias_correction1)?;
-        let change = g.mul(m, rate)?;
-        let change = g.div(change, root)?;
-
-        let kept = self.decay(g, layout, state.params, step.lr)?;
-        let params = g.sub(kept, change)?;
-        Ok(AdamWUpdate { params, m, v })
-    }
-
-    /// The parameters after decay: (1 − lr·λ)·θ where it applies.
-    fn decay(
-        &self,
-        g: &mut Graph,
-        layout: &Layout,
-        params: Value,
-        lr: Value,
-    ) -> Result<Value, Error> {
-        let (decayed, len) = (layout.decayed(), layout.len());
-        if self.weight_decay == 0.0 || decayed == 0 {
-            return Ok(params);
-        }
-        let (one, rate) = (g.scalar(1.0), g.scalar(self.weight_decay));
-        let pull = g.mul(lr, rate)?;
-        let keep = g.sub(one, pull)?;
-        if decayed == len {
-            return g.mul(params, keep);
-        }
-        let parts = g.split(params, 0, &[decayed, len - decayed])?;
-        let kept = g.mul(parts[0], keep)?;
-        g.concat(&[kept, parts[1]], 0)
-    }
+        state: &OptimizerState,
+        grads: Value,
+        scalars: &[Value],
+    ) -> Result<OptimizerState, Error>;
 }
 
-/// rate·old + (1 − rate)·new.
-fn lerp(g: &mut Graph, old: Value, new: Value, rate: f32) -> Result<Value, Error> {
-    // the complement in f64: 1 − 0.999 in f32 is off by 5e-5 of itself
-    let complement = 1.0 - f64::from(rate);
-    let (rate, complement) = (g.scalar(rate), g.scalar(complement as f32));
-    let kept = g.mul(old, rate)?;
-    let added = g.mul(new, complement)?;
-    g.add(kept, added)
+/// A sum of gradients after another part: `weight·grads`, added to `sum` where
+/// the scalar `keep` is above 0, alone where it is not.
+///
+/// The same graph so serves the first part of a step and the others. With k
+/// parts of one size and a weight of 1/k the sum is the gradient of the mean.
+///
+/// # Errors
+/// [`Error::Shape`] where the gradients differ in shape, or a scalar is none.
+pub fn accumulate(
+    g: &mut Graph,
+    sum: Value,
+    grads: Value,
+    keep: Value,
+    weight: Value,
+) -> Result<Value, Error> {
+    let shape = g.shape(grads).to_vec();
+    require(g, "accumulate", &[sum], &shape)?;
+    require(g, "accumulate", &[keep, weight], &[])?;
+    let part = g.mul(grads, weight)?;
+    // chosen, not multiplied: a sum that overflowed ends with its step
+    let zero = g.scalar(0.0);
+    let keep = g.less(zero, keep)?;
+    let kept = g.where_(keep, sum, zero)?;
+    g.add(kept, part)
 }
 
 /// The gradient scaled down to a norm of at most `max_norm`, and its norm
@@ -160,10 +108,52 @@ pub fn clip_by_global_norm(
     Ok((g.mul(flat_grad, scale)?, norm))
 }
 
-fn require(g: &Graph, values: &[Value], shape: &[usize]) -> Result<(), Error> {
+/// The moments and the scalars as arrays, once all shapes are found right.
+fn checked<const M: usize, const S: usize>(
+    g: &Graph,
+    operator: &'static str,
+    layout: &Layout,
+    (state, grads): (&OptimizerState, Value),
+    scalars: &[Value],
+) -> Result<([Value; M], [Value; S]), Error> {
+    let (Ok(moments), Ok(fed)) = (state.moments[..].try_into(), scalars.try_into()) else {
+        let received: Vec<&TensorType> =
+            state.moments.iter().chain(scalars).map(|&v| g.ty(v)).collect();
+        return Err(Error::shape(operator, format!("{M} moments and {S} scalars"), &received));
+    };
+    let flat = [layout.len()];
+    require(g, operator, &[state.params, grads], &flat)?;
+    require(g, operator, &state.moments, &flat)?;
+    require(g, operator, scalars, &[])?;
+    Ok((moments, fed))
+}
+
+fn require(
+    g: &Graph,
+    operator: &'static str,
+    values: &[Value],
+    shape: &[usize],
+) -> Result<(), Error> {
     if values.iter().all(|&v| g.shape(v) == shape) {
         return Ok(());
     }
     let received: Vec<_> = values.iter().map(|&v| g.ty(v)).collect();
-    Err(Error::shape("AdamW", format!("the shape {shape:?}"), &received))
+    Err(Error::shape(operator, format!("the shape {shape:?}"), &received))
+}
+
+/// A flat value cut in the range that weight decay concerns and the rest.
+fn cut(g: &mut Graph, layout: &Layout, flat: Value) -> Result<[Value; 2], Error> {
+    let (decayed, len) = (layout.decayed(), layout.len());
+    let parts = g.split(flat, 0, &[decayed, len - decayed])?;
+    Ok([parts[0], parts[1]])
+}
+
+/// rate·old + (1 − rate)·new.
+fn lerp(g: &mut Graph, old: Value, new: Value, rate: f32) -> Result<Value, Error> {
+    // the complement in f64: 1 − 0.999 in f32 is off by 5e-5 of itself
+    let complement = 1.0 - f64::from(rate);
+    let (rate, complement) = (g.scalar(rate), g.scalar(complement as f32));
+    let kept = g.mul(old, rate)?;
+    let added = g.mul(new, complement)?;
+    g.add(kept, added)
 }

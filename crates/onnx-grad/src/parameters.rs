@@ -1,8 +1,13 @@
 //! Parameters in one flat buffer.
 
 use crate::Error;
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, Value, check_length};
 use crate::shape::count;
+
+mod block;
+mod part;
+
+pub use block::block_of;
 
 /// One parameter of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,16 +56,21 @@ impl Layout {
             let name = parameter.name;
             return Err(Error::DuplicateName { name });
         }
+        self.place(parameter);
+        Ok(self.places.len() - 1)
+    }
+
+    /// Adds a parameter of a name that is not taken.
+    fn place(&mut self, parameter: Parameter) {
         let used = if parameter.decay { &mut self.decayed } else { &mut self.undecayed };
         self.places.push(*used);
-        *used += count(&parameter.shape);
+        *used = used.saturating_add(count(&parameter.shape));
         self.parameters.push(parameter);
-        Ok(self.places.len() - 1)
     }
 
     /// The number of elements of the flat buffer.
     pub fn len(&self) -> usize {
-        self.decayed + self.undecayed
+        self.decayed.saturating_add(self.undecayed)
     }
 
     /// Whether the flat buffer has no elements.
@@ -111,14 +121,7 @@ impl Layout {
     /// # Errors
     /// [`Error::Length`] where the buffer has another length.
     pub fn bind_initializers(&self, g: &mut Graph, flat: &[f32]) -> Result<Vec<Value>, Error> {
-        if flat.len() != self.len() {
-            return Err(Error::Length {
-                name: "flat parameters".to_owned(),
-                shape: vec![self.len()],
-                required: self.len(),
-                received: flat.len(),
-            });
-        }
+        self.check_flat(flat)?;
         self.parameters
             .iter()
             .enumerate()
@@ -149,6 +152,18 @@ impl Layout {
             .map(|i| g.reshape(values[i], &[count(&self.parameters[i].shape)]))
             .collect::<Result<Vec<_>, _>>()?;
         g.concat(&flat, 0)
+    }
+
+    /// The numbers of elements of the parameters with decay, in the order of the
+    /// flat buffer.
+    pub(crate) fn decayed_sizes(&self) -> Vec<usize> {
+        let decayed = self.parameters.iter().filter(|parameter| parameter.decay);
+        decayed.map(|parameter| count(&parameter.shape)).collect()
+    }
+
+    /// Whether a flat buffer has as many elements as the layout.
+    fn check_flat(&self, flat: &[f32]) -> Result<(), Error> {
+        check_length("flat parameters", &[self.len()], flat.len())
     }
 
     /// The indices of the parameters, in the order of the flat buffer.

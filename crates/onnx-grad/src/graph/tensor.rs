@@ -41,7 +41,7 @@ impl Tensor {
 }
 
 /// Whether as many elements were received as the shape has.
-pub(super) fn check_length(name: &str, shape: &[usize], received: usize) -> Result<(), Error> {
+pub(crate) fn check_length(name: &str, shape: &[usize], received: usize) -> Result<(), Error> {
     let required = count(shape);
     if required == received {
         return Ok(());

@@ -11,27 +11,29 @@ pub(crate) enum Binary {
     Div,
     Max,
     Min,
+    Mod,
     Mul,
     Pow,
     Sub,
 }
 
-/// The common rule: one element type, and shapes that broadcast.
-fn infer(
+/// The shape that two operands of one element type broadcast to, and that type
+/// where `takes` it.
+pub(super) fn infer_pair(
     operator: &'static str,
     inputs: &[&TensorType],
-    result: Option<ElementType>,
-) -> Result<Vec<TensorType>, Error> {
+    required: &'static str,
+    takes: impl Fn(ElementType) -> bool,
+) -> Result<TensorType, Error> {
     let [a, b] = inputs else {
         return Err(Error::shape(operator, "two operands", inputs));
     };
-    if a.element != b.element || (a.element == ElementType::Bool && result.is_none()) {
-        let required = "two numbers of one element type";
+    if a.element != b.element || !takes(a.element) {
         return Err(Error::element_type(operator, required, inputs));
     }
     let shape = broadcast(&a.shape, &b.shape)
         .ok_or_else(|| Error::shape(operator, "shapes that broadcast", inputs))?;
-    Ok(vec![TensorType::new(result.unwrap_or(a.element), shape)])
+    Ok(TensorType::new(a.element, shape))
 }
 
 impl Operator for Binary {
@@ -41,6 +43,7 @@ impl Operator for Binary {
             Self::Div => "Div",
             Self::Max => "Max",
             Self::Min => "Min",
+            Self::Mod => "Mod",
             Self::Mul => "Mul",
             Self::Pow => "Pow",
             Self::Sub => "Sub",
@@ -48,7 +51,11 @@ impl Operator for Binary {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        infer(self.name(), inputs, None)
+        let (required, takes): (_, fn(ElementType) -> bool) = match self {
+            Self::Mod => ("two I64", |element| element == ElementType::I64),
+            _ => ("two numbers of one element type", |element| element != ElementType::Bool),
+        };
+        Ok(vec![infer_pair(self.name(), inputs, required, takes)?])
     }
 
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
@@ -57,6 +64,8 @@ impl Operator for Binary {
         let mut cotangents = vec![None, None];
         if node.wanted[0] {
             let da = match self {
+                // whole numbers have no cotangents
+                Self::Mod => return Ok(cotangents),
                 Self::Add | Self::Sub => dy,
                 Self::Mul => g.mul(dy, b)?,
                 Self::Div => g.div(dy, b)?,
@@ -78,6 +87,7 @@ impl Operator for Binary {
         }
         if node.wanted[1] {
             let db = match self {
+                Self::Mod => return Ok(cotangents),
                 Self::Add => dy,
                 Self::Sub => {
                     // negated after the sum, where there is less to negate
@@ -119,28 +129,8 @@ impl Binary {
     }
 }
 
-/// A comparison: truth values out, no cotangents back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Compare {
-    Equal,
-    Less,
-}
-
-impl Operator for Compare {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Equal => "Equal",
-            Self::Less => "Less",
-        }
-    }
-
-    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        infer(self.name(), inputs, Some(ElementType::Bool))
-    }
-}
-
 macro_rules! binary_methods {
-    ($($(#[$doc:meta])+ $method:ident => $operator:expr;)+) => {
+    ($($(#[$doc:meta])+ $method:ident => $operator:ident;)+) => {
         /// Element by element, two operands of one element type that broadcast.
         impl Graph {
             $($(#[$doc])+
@@ -149,7 +139,7 @@ macro_rules! binary_methods {
             /// [`Error::Shape`] where the shapes do not broadcast,
             /// [`Error::ElementType`] where the element types differ.
             pub fn $method(&mut self, a: Value, b: Value) -> Result<Value, Error> {
-                self.apply($operator, &[a, b])
+                self.apply(Binary::$operator, &[a, b])
             })+
         }
     };
@@ -157,21 +147,68 @@ macro_rules! binary_methods {
 
 binary_methods! {
     /// a + b.
-    add => Binary::Add;
+    add => Add;
     /// a / b.
-    div => Binary::Div;
-    /// Where a equals b, as truth values.
-    equal => Compare::Equal;
-    /// Where a is less than b, as truth values.
-    less => Compare::Less;
+    div => Div;
     /// The greater of a and b. At a tie the cotangent goes to a.
-    maximum => Binary::Max;
+    maximum => Max;
     /// The lesser of a and b. At a tie the cotangent goes to a.
-    minimum => Binary::Min;
+    minimum => Min;
+    /// a modulo b, of `i64`; the remainder has the sign of b.
+    mod_ => Mod;
     /// a · b.
-    mul => Binary::Mul;
+    mul => Mul;
     /// a to the power b. The cotangent of b needs log a, so a > 0.
-    pow => Binary::Pow;
+    pow => Pow;
     /// a − b.
-    sub => Binary::Sub;
+    sub => Sub;
+}
+
+/// Any number of operands that broadcast, element by element, in their order.
+impl Graph {
+    /// a + b + c + ….
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where there is no operand or they do not broadcast,
+    /// [`Error::ElementType`] where the element types differ.
+    pub fn sum(&mut self, operands: &[Value]) -> Result<Value, Error> {
+        self.fold(operands, Binary::Add, "Sum")
+    }
+
+    /// The mean of the operands, of `f32`.
+    ///
+    /// # Errors
+    /// As [`Graph::sum`].
+    pub fn mean(&mut self, operands: &[Value]) -> Result<Value, Error> {
+        let total = self.fold(operands, Binary::Add, "Mean")?;
+        let count = self.scalar(operands.len() as f32);
+        self.div(total, count)
+    }
+
+    /// The greatest of the operands. At a tie the cotangent goes to the first.
+    ///
+    /// # Errors
+    /// As [`Graph::sum`].
+    pub fn max(&mut self, operands: &[Value]) -> Result<Value, Error> {
+        self.fold(operands, Binary::Max, "Max")
+    }
+
+    /// The least of the operands. At a tie the cotangent goes to the first.
+    ///
+    /// # Errors
+    /// As [`Graph::sum`].
+    pub fn min(&mut self, operands: &[Value]) -> Result<Value, Error> {
+        self.fold(operands, Binary::Min, "Min")
+    }
+
+    fn fold(
+        &mut self,
+        operands: &[Value],
+        op: Binary,
+        operator: &'static str,
+    ) -> Result<Value, Error> {
+        let (&first, rest) =
+            operands.split_first().ok_or_else(|| Error::shape(operator, "an operand", &[]))?;
+        rest.iter().try_fold(first, |result, &next| self.apply(op, &[result, next]))
+    }
 }

@@ -185,6 +185,20 @@ impl Graph {
         self.apply(Expand { shape }, &[x])
     }
 
+    /// `x` as a matrix: the axes before `axis` in its rows, the others in its
+    /// columns; `axis` may be the rank, and is counted from the back where negative.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the axis is absent.
+    pub fn flatten(&mut self, x: Value, axis: i64) -> Result<Value, Error> {
+        let ty = self.ty(x);
+        let rank = ty.shape.len();
+        let axis = if axis == rank as i64 { rank } else { shape::axis("Flatten", axis, ty)? };
+        let (rows, columns) = ty.shape.split_at(axis);
+        let shape = [count(rows), count(columns)];
+        self.reshape(x, &shape)
+    }
+
     /// `x` without these axes of size one.
     ///
     /// # Errors

@@ -1,25 +1,31 @@
 //! Sums, means, maxima and norms over axes.
 
-use super::{Attribute, Operator, Pullback};
+use super::{Attribute, Operator, Pullback, Unary};
 use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{self, ElementType, TensorType};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
+    L1,
     L2,
     Max,
     Mean,
+    Min,
     Sum,
+    SumSquare,
 }
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
+            Self::L1 => "ReduceL1",
             Self::L2 => "ReduceL2",
             Self::Max => "ReduceMax",
             Self::Mean => "ReduceMean",
+            Self::Min => "ReduceMin",
             Self::Sum => "ReduceSum",
+            Self::SumSquare => "ReduceSumSquare",
         }
     }
 }
@@ -89,7 +95,7 @@ impl Operator for Reduce {
                 let share = g.mul(dy, inverse)?;
                 g.expand(share, &shape)?
             }
-            Kind::Max => {
+            Kind::Max | Kind::Min => {
                 // ties share the cotangent
                 let hit = g.equal(x, y)?;
                 let hit = g.cast(hit, ElementType::F32)?;
@@ -97,6 +103,15 @@ impl Operator for Reduce {
                 let ties = g.reduce_sum(hit, &axes, true)?;
                 let share = g.div(dy, ties)?;
                 g.mul(hit, share)?
+            }
+            Kind::L1 => {
+                let sign = g.apply(Unary::Sign, &[x])?;
+                g.mul(dy, sign)?
+            }
+            Kind::SumSquare => {
+                let two = g.scalar(2.0);
+                let doubled = g.mul(dy, two)?;
+                g.mul(x, doubled)?
             }
             Kind::L2 => {
                 // the norm has no slope at the origin: zero is a subgradient
@@ -116,9 +131,21 @@ impl Graph {
         let axes = shape::axes(kind.name(), axes, self.ty(x))?;
         if axes.is_empty() {
             // ONNX reads an empty list of axes as all of them
-            return if kind == Kind::L2 { self.abs(x) } else { Ok(x) };
+            return match kind {
+                Kind::L1 | Kind::L2 => self.abs(x),
+                Kind::SumSquare => self.mul(x, x),
+                Kind::Max | Kind::Mean | Kind::Min | Kind::Sum => Ok(x),
+            };
         }
         self.apply(Reduce { kind, axes, keep }, &[x])
+    }
+
+    /// The sum of absolute values over the axes; the slope at 0 is taken as 0.
+    ///
+    /// # Errors
+    /// As [`Graph::reduce_l2`].
+    pub fn reduce_l1(&mut self, x: Value, axes: &[i64], keepdims: bool) -> Result<Value, Error> {
+        self.reduce(Kind::L1, x, axes, keepdims)
     }
 
     /// The L2 norm over the axes; its slope at the origin is taken as 0.
@@ -133,7 +160,8 @@ impl Graph {
         self.reduce(Kind::L2, x, axes, keepdims)
     }
 
-    /// The maximum over the axes; ties share the cotangent.
+    /// The maximum over the axes; ties share the cotangent evenly, where PyTorch's
+    /// `amax` does so too and its `max` gives all to one.
     ///
     /// # Errors
     /// As [`Graph::reduce_l2`].
@@ -149,11 +177,32 @@ impl Graph {
         self.reduce(Kind::Mean, x, axes, keepdims)
     }
 
+    /// The minimum over the axes; ties share the cotangent evenly.
+    ///
+    /// # Errors
+    /// As [`Graph::reduce_l2`].
+    pub fn reduce_min(&mut self, x: Value, axes: &[i64], keepdims: bool) -> Result<Value, Error> {
+        self.reduce(Kind::Min, x, axes, keepdims)
+    }
+
     /// The sum over the axes.
     ///
     /// # Errors
     /// As [`Graph::reduce_l2`].
     pub fn reduce_sum(&mut self, x: Value, axes: &[i64], keepdims: bool) -> Result<Value, Error> {
         self.reduce(Kind::Sum, x, axes, keepdims)
+    }
+
+    /// The sum of squares over the axes.
+    ///
+    /// # Errors
+    /// As [`Graph::reduce_l2`].
+    pub fn reduce_sum_square(
+        &mut self,
+        x: Value,
+        axes: &[i64],
+        keepdims: bool,
+    ) -> Result<Value, Error> {
+        self.reduce(Kind::SumSquare, x, axes, keepdims)
     }
 }

@@ -173,8 +173,11 @@ impl Operator for Clip {
 }
 
 impl Graph {
-    /// The elements of `x` at these `i64` places of an axis; the shape of the
-    /// indices takes the place of the axis.
+    /// The elements of `x`, of any type, at these `i64` places of an axis; the
+    /// shape of the indices, `[]` for a single one, takes the place of the axis.
+    ///
+    /// ONNX counts negative indices from the back, and so does this; constant ones
+    /// are best made positive by whoever adds them, which shares the node.
     ///
     /// # Errors
     /// [`Error::Shape`] where the axis is absent, [`Error::ElementType`] where
@@ -182,6 +185,37 @@ impl Graph {
     pub fn gather(&mut self, x: Value, indices: Value, axis: i64) -> Result<Value, Error> {
         let axis = shape::axis("Gather", axis, self.ty(x))?;
         self.apply(Gather { axis }, &[x, indices])
+    }
+
+    /// The upper or the lower triangle of the last two axes of `x`, of `f32` or
+    /// `i64`, zero elsewhere; `k` moves the diagonal that is kept to the right.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where there are not two axes, [`Error::ElementType`]
+    /// where `x` is of another type.
+    ///
+    /// # Source
+    /// ONNX `Trilu`, as a `Where` on the places of rows and columns.
+    pub fn trilu(&mut self, x: Value, upper: bool, k: i64) -> Result<Value, Error> {
+        let ty = self.ty(x);
+        let &[.., rows, columns] = &ty.shape[..] else {
+            return Err(Error::shape("Trilu", "two axes", &[ty]));
+        };
+        let zero = match ty.element {
+            ElementType::F32 => self.scalar(0.0),
+            ElementType::I64 => self.constant_i64(&[], &[0])?,
+            _ => return Err(Error::element_type("Trilu", "F32 or I64", &[ty])),
+        };
+        let diagonal: Vec<i64> = (0..rows as i64).map(|i| i.saturating_add(k)).collect();
+        let places: Vec<i64> = (0..columns as i64).collect();
+        let diagonal = self.constant_i64(&[rows, 1], &diagonal)?;
+        let places = self.constant_i64(&[columns], &places)?;
+        let kept = if upper {
+            self.less_or_equal(diagonal, places)?
+        } else {
+            self.less_or_equal(places, diagonal)?
+        };
+        self.where_(kept, x, zero)
     }
 
     /// `a` where the condition holds, else `b`; all three broadcast.

@@ -1,6 +1,6 @@
 //! Operators of one operand, element by element.
 
-use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+use std::f32::consts::FRAC_2_SQRT_PI;
 
 use super::{Operator, Pullback};
 use crate::Error;
@@ -10,14 +10,20 @@ use crate::shape::{ElementType, TensorType};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Unary {
     Abs,
+    Ceil,
+    Cos,
     Erf,
     Exp,
-    Gelu,
+    Floor,
     Log,
     Neg,
+    Reciprocal,
     Relu,
+    Round,
     Sigmoid,
     Sign,
+    Sin,
+    Softplus,
     Sqrt,
     Tanh,
 }
@@ -26,14 +32,20 @@ impl Operator for Unary {
     fn name(&self) -> &'static str {
         match self {
             Self::Abs => "Abs",
+            Self::Ceil => "Ceil",
+            Self::Cos => "Cos",
             Self::Erf => "Erf",
             Self::Exp => "Exp",
-            Self::Gelu => "Gelu",
+            Self::Floor => "Floor",
             Self::Log => "Log",
             Self::Neg => "Neg",
+            Self::Reciprocal => "Reciprocal",
             Self::Relu => "Relu",
+            Self::Round => "Round",
             Self::Sigmoid => "Sigmoid",
             Self::Sign => "Sign",
+            Self::Sin => "Sin",
+            Self::Softplus => "Softplus",
             Self::Sqrt => "Sqrt",
             Self::Tanh => "Tanh",
         }
@@ -50,10 +62,15 @@ impl Operator for Unary {
         let dy = node.cotangent(g, 0)?;
         let (x, y) = (node.inputs[0], node.outputs[0]);
         let dx = match self {
-            Self::Sign => return Ok(vec![None]),
+            Self::Ceil | Self::Floor | Self::Round | Self::Sign => return Ok(vec![None]),
             Self::Abs => {
                 let sign = g.apply(Self::Sign, &[x])?;
                 g.mul(dy, sign)?
+            }
+            Self::Cos => {
+                let sine = g.sin(x)?;
+                let product = g.mul(dy, sine)?;
+                g.neg(product)?
             }
             Self::Erf => {
                 // 2/√π · exp(−x²)
@@ -65,12 +82,13 @@ impl Operator for Unary {
                 g.mul(dy, scaled)?
             }
             Self::Exp => g.mul(dy, y)?,
-            Self::Gelu => {
-                let slope = gelu_slope(g, x)?;
-                g.mul(dy, slope)?
-            }
             Self::Log => g.div(dy, x)?,
             Self::Neg => g.neg(dy)?,
+            Self::Reciprocal => {
+                let square = g.mul(y, y)?;
+                let product = g.mul(dy, square)?;
+                g.neg(product)?
+            }
             Self::Relu => {
                 // y ≥ 0, so its sign is one where x > 0 and zero elsewhere
                 let slope = g.apply(Self::Sign, &[y])?;
@@ -80,6 +98,14 @@ impl Operator for Unary {
                 let scaled = g.mul(dy, y)?;
                 let rest = g.mul(scaled, y)?;
                 g.sub(scaled, rest)?
+            }
+            Self::Sin => {
+                let cosine = g.cos(x)?;
+                g.mul(dy, cosine)?
+            }
+            Self::Softplus => {
+                let slope = g.sigmoid(x)?;
+                g.mul(dy, slope)?
             }
             Self::Sqrt => {
                 let half = g.scalar(0.5);
@@ -94,24 +120,6 @@ impl Operator for Unary {
         };
         Ok(vec![Some(dx)])
     }
-}
-
-/// Φ(x) + x·φ(x), with u = x/√2: ½ (1 + erf u + 2/√π · u / exp u²).
-///
-/// The division spares the negation of u²; it gives 0 where exp u² overflows.
-fn gelu_slope(g: &mut Graph, x: Value) -> Result<Value, Error> {
-    let frac_1_sqrt_2 = g.scalar(FRAC_1_SQRT_2);
-    let u = g.mul(x, frac_1_sqrt_2)?;
-    let square = g.mul(u, u)?;
-    let well = g.exp(square)?;
-    let frac_2_sqrt_pi = g.scalar(FRAC_2_SQRT_PI);
-    let line = g.mul(u, frac_2_sqrt_pi)?;
-    let tangent = g.div(line, well)?;
-    let erf = g.erf(u)?;
-    let doubled = g.add(erf, tangent)?;
-    let (half, one) = (g.scalar(0.5), g.scalar(1.0));
-    let doubled = g.add(doubled, one)?;
-    g.mul(doubled, half)
 }
 
 /// Hands its operand on; where `stops`, no cotangent passes it.
@@ -157,23 +165,32 @@ macro_rules! unary_methods {
 unary_methods! {
     /// |x|. Its slope at 0 is taken as 0.
     abs => Abs;
+    /// The least whole number not below x. Its slope is taken as 0.
+    ceil => Ceil;
+    /// The cosine of x, in radians.
+    cos => Cos;
     /// The error function of x.
     erf => Erf;
     /// e to the power x.
     exp => Exp;
-    /// x Φ(x), with Φ the distribution function of the normal distribution.
-    ///
-    /// # Source
-    /// Hendrycks and Gimpel 2016, section 2; ONNX `Gelu`, `approximate="none"`.
-    gelu => Gelu;
+    /// The greatest whole number not above x. Its slope is taken as 0.
+    floor => Floor;
     /// The natural logarithm of x.
     log => Log;
     /// −x.
     neg => Neg;
+    /// 1 / x.
+    reciprocal => Reciprocal;
     /// max(x, 0). Its slope at 0 is taken as 0.
     relu => Relu;
+    /// The nearest whole number, of two the even one. Its slope is taken as 0.
+    round => Round;
     /// 1 / (1 + e to the power −x).
     sigmoid => Sigmoid;
+    /// The sine of x, in radians.
+    sin => Sin;
+    /// The logarithm of 1 + e to the power x.
+    softplus => Softplus;
     /// √x.
     sqrt => Sqrt;
     /// The hyperbolic tangent of x.
