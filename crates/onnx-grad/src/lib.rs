@@ -66,7 +66,7 @@ pub use error::Error;
 pub use graph::{Graph, Value};
 pub use import::{Applied, Binding, Forward, ImportOptions, Mode, Remark, Signature};
 pub use op::Sliding;
-pub use optimizer::{AdamW, Lars, Optimizer, Sgd, OptimizerState, accumulate, clip_by_global_norm};
+pub use optimizer::{AdamW, Lars, Optimizer, OptimizerState, Sgd, accumulate, clip_by_global_norm};
 pub use parameters::{Layout, Parameter, block_of};
 pub use shape::ElementType;
 pub use vjp::gradient;

@@ -27,14 +27,14 @@ mod sliding;
 mod softmax;
 mod unary;
 
-pub(crate) use layout::Reshape;
+pub(crate) use layout::{Expand, Reshape};
 pub use sliding::Sliding;
 use {
     activation::{Activation, PRelu},
     binary::Binary,
     compare::{Compare, Not},
     conv::{Conv, ConvTranspose, Window},
-    layout::{Expand, Transpose},
+    layout::Transpose,
     matmul::{Gemm, MatMul},
     norm::LayerNorm,
     partition::{Concat, Pad, Split},

@@ -105,7 +105,8 @@ fn blocks_stand_in_the_order_of_appearance() {
 fn parts_of_a_buffer_come_out_and_go_back() {
     let layout = network();
     let (trained, frozen) = layout.split(|i, _| i >= 3);
-    let names = |part: &Layout| part.parameters().iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+    let names =
+        |part: &Layout| part.parameters().iter().map(|p| p.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&frozen), ["stem.weight", "layer1.0.conv.weight", "layer1.0.norm.weight"]);
     assert_eq!(names(&trained), &names(&layout)[3..]);
     assert_eq!((trained.len(), trained.decayed(), frozen.len()), (10, 8, 6));
@@ -170,8 +171,7 @@ fn frozen_parameters_are_weights_of_the_graph() {
         g.output("loss", loss);
         g.output("grads", grads);
         let bytes = model::write(&g, &model::WriteOptions::default()).unwrap();
-        let fed: Vec<f64> =
-            layout.take(&flat, part).unwrap().into_iter().map(f64::from).collect();
+        let fed: Vec<f64> = layout.take(&flat, part).unwrap().into_iter().map(f64::from).collect();
         Model::load(&bytes).run(&[("params", &Array::new(&[part.len()], &fed))])
     };
     let (one, two) = (run(&layout, None), run(&layout, Some((&trained, &frozen))));

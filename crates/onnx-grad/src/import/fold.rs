@@ -22,6 +22,8 @@ pub(super) enum Arithmetic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Relation {
     Equal,
+    Greater,
+    GreaterOrEqual,
     Less,
     LessOrEqual,
     And,
@@ -151,6 +153,8 @@ pub(super) fn relation(op: Relation, a: &Constant, b: &Constant) -> Result<Const
     fn compare<T: PartialOrd>(op: Relation, x: &[T], y: &[T]) -> Option<Vec<bool>> {
         let test = match op {
             Relation::Equal => |x: &T, y: &T| x == y,
+            Relation::Greater => |x: &T, y: &T| x > y,
+            Relation::GreaterOrEqual => |x: &T, y: &T| x >= y,
             Relation::Less => |x: &T, y: &T| x < y,
             Relation::LessOrEqual => |x: &T, y: &T| x <= y,
             _ => return None,

@@ -27,38 +27,48 @@ macro_rules! rules {
 rules! {
     "Abs", [Data], |c| unary(c, f64::abs, Graph::abs);
     "Add", [Data], |c| binary(c, Arithmetic::Add, Graph::add);
-    "And", [Fixed], |c| relation(c, Relation::And, None);
+    "And", [Fixed], |c| relation(c, Relation::And, Graph::and);
+    "Ceil", [Data], |c| unary(c, f64::ceil, Graph::ceil);
     "Clip", [Data, Fixed], clip;
+    "Cos", [Data], |c| unary(c, f64::cos, Graph::cos);
     "Div", [Data], |c| binary(c, Arithmetic::Div, Graph::div);
-    "Equal", [Fixed], |c| relation(c, Relation::Equal, Some(Graph::equal));
+    "Elu", [Data], |c| scaled(c, 1.0, Graph::elu);
+    "Equal", [Fixed], |c| relation(c, Relation::Equal, Graph::equal);
     "Erf", [Data], |c| differentiable(c, Graph::erf);
     "Exp", [Data], |c| unary(c, f64::exp, Graph::exp);
+    "Floor", [Data], |c| unary(c, f64::floor, Graph::floor);
     "Gelu", [Data], gelu;
-    "Greater", [Fixed], |c| swapped(c, Relation::Less, Some(Graph::less));
-    "Less", [Fixed], |c| relation(c, Relation::Less, Some(Graph::less));
+    "Greater", [Fixed], |c| relation(c, Relation::Greater, Graph::greater);
+    "GreaterOrEqual", [Fixed], |c| relation(c, Relation::GreaterOrEqual, Graph::greater_or_equal);
+    "HardSigmoid", [Data], hard_sigmoid;
+    "HardSwish", [Data], |c| differentiable(c, Graph::hard_swish);
+    "LeakyRelu", [Data], |c| scaled(c, 0.01, Graph::leaky_relu);
+    "Less", [Fixed], |c| relation(c, Relation::Less, Graph::less);
+    "LessOrEqual", [Fixed], |c| relation(c, Relation::LessOrEqual, Graph::less_or_equal);
     "Log", [Data], |c| unary(c, f64::ln, Graph::log);
     "Max", [Data], |c| variadic(c, Arithmetic::Max, Graph::maximum);
     "Mean", [Data], mean;
     "Min", [Data], |c| variadic(c, Arithmetic::Min, Graph::minimum);
+    "Mish", [Data], mish;
     "Mod", [Fixed], modulo;
     "Mul", [Data], |c| binary(c, Arithmetic::Mul, Graph::mul);
     "Neg", [Data], |c| unary(c, |x| -x, Graph::neg);
     "Not", [Fixed], not;
-    "Or", [Fixed], |c| relation(c, Relation::Or, None);
+    "Or", [Fixed], |c| relation(c, Relation::Or, Graph::or);
     "Pow", [Data, Fixed], pow;
-    "PRelu", [Data, Own], unready;
+    "PRelu", [Data, Own], prelu;
+    "Reciprocal", [Data], |c| unary(c, f64::recip, Graph::reciprocal);
     "Relu", [Data], |c| differentiable(c, Graph::relu);
+    "Round", [Data], |c| unary(c, f64::round_ties_even, Graph::round);
     "Sigmoid", [Data], |c| differentiable(c, Graph::sigmoid);
+    "Sin", [Data], |c| unary(c, f64::sin, Graph::sin);
+    "Softplus", [Data], |c| differentiable(c, Graph::softplus);
     "Sqrt", [Data], |c| unary(c, f64::sqrt, Graph::sqrt);
     "Sub", [Data], |c| binary(c, Arithmetic::Sub, Graph::sub);
     "Sum", [Data], |c| variadic(c, Arithmetic::Add, Graph::add);
     "Swish", [Data], swish;
     "Tanh", [Data], |c| differentiable(c, Graph::tanh);
-    "Xor", [Fixed], |c| relation(c, Relation::Xor, None);
-}
-
-fn unready(_: &mut Call) -> Results {
-    Err(unsupported("PRelu"))
+    "Xor", [Fixed], |c| relation(c, Relation::Xor, Graph::xor);
 }
 
 /// Whether the operands are folded: integers always, floats where few.
@@ -98,55 +108,24 @@ fn variadic(c: &mut Call, op: Arithmetic, method: Method2) -> Results {
 
 fn mean(c: &mut Call) -> Results {
     let values = c.values()?;
-    let (&first, rest) =
-        values.split_first().ok_or_else(|| Error::shape("Mean", "an operand", &[]))?;
-    let sum = rest.iter().try_fold(first, |sum, &x| c.g.add(sum, x))?;
-    let share = c.g.scalar(1.0 / values.len() as f32);
-    one(c.g.mul(sum, share)?)
+    one(c.g.mean(&values)?)
 }
 
-/// A comparison; without a method only where the operands are known.
-fn relation(c: &mut Call, op: Relation, method: Option<Method2>) -> Results {
+fn relation(c: &mut Call, op: Relation, method: Method2) -> Results {
     let shape = broadcast(&c.shape(0)?, &c.shape(1)?);
-    match (method, shape) {
-        (_, Some(shape)) if c.known() => {
-            c.fold(&shape)?;
-            one(fold::relation(op, &*c.required(0)?, &*c.required(1)?)?)
-        }
-        (Some(method), _) => {
-            let (a, b) = (c.value(0)?, c.value(1)?);
-            one(method(c.g, a, b)?)
-        }
-        (None, _) => Err(unsupported("this operator on what is fed")),
+    if let Some(shape) = shape.filter(|_| c.known()) {
+        c.fold(&shape)?;
+        return one(fold::relation(op, &*c.required(0)?, &*c.required(1)?)?);
     }
-}
-
-fn swapped(c: &mut Call, op: Relation, method: Option<Method2>) -> Results {
-    if c.operands.len() == 2 {
-        c.operands.swap(0, 1);
-    }
-    relation(c, op, method)
+    let (a, b) = (c.value(0)?, c.value(1)?);
+    one(method(c.g, a, b)?)
 }
 
 fn modulo(c: &mut Call) -> Results {
-    if !c.known() {
-        return Err(unsupported("Mod of what is fed"));
+    if c.flag("fmod", false)? || c.operand(0)?.element(c.g) == ElementType::F32 {
+        return Err(unsupported("Mod of floats, or with the sign of the dividend,"));
     }
-    let shape = broadcast(&c.shape(0)?, &c.shape(1)?).unwrap_or_default();
-    c.fold(&shape)?;
-    let (a, b) = (c.required(0)?, c.required(1)?);
-    if !c.flag("fmod", false)? {
-        return one(fold::arithmetic(Arithmetic::Mod, &a, &b)?);
-    }
-    // fmod takes the sign of the dividend: a − b · trunc(a / b)
-    match (&a.elements, &b.elements) {
-        (Elements::Int(_), Elements::Int(_)) => {
-            let quotient = fold::arithmetic(Arithmetic::Div, &a, &b)?;
-            let product = fold::arithmetic(Arithmetic::Mul, &quotient, &b)?;
-            one(fold::arithmetic(Arithmetic::Sub, &a, &product)?)
-        }
-        _ => one(fold::arithmetic(Arithmetic::Mod, &a, &b)?),
-    }
+    binary(c, Arithmetic::Mod, Graph::mod_)
 }
 
 fn unary(c: &mut Call, f: fn(f64) -> f64, method: Method1) -> Results {
@@ -177,15 +156,43 @@ fn differentiable(c: &mut Call, method: Method1) -> Results {
 }
 
 fn not(c: &mut Call) -> Results {
-    let x = c.required(0)?;
-    c.fold(&x.shape)?;
-    match &x.elements {
-        Elements::Bool(data) => {
-            let elements = Elements::Bool(data.iter().map(|&b| !b).collect());
-            one(Constant { shape: x.shape.clone(), elements })
-        }
-        _ => Err(unsupported("Not of numbers")),
+    if let Operand::Constant(x) = c.operand(0)?.clone()
+        && let Elements::Bool(data) = &x.elements
+    {
+        c.fold(&x.shape)?;
+        let elements = Elements::Bool(data.iter().map(|&b| !b).collect());
+        return one(Constant { shape: x.shape.clone(), elements });
     }
+    differentiable(c, Graph::not)
+}
+
+/// A function with one parameter, alpha.
+fn scaled(
+    c: &mut Call,
+    alpha: f32,
+    method: fn(&mut Graph, Value, f32) -> Result<Value, Error>,
+) -> Results {
+    let (x, alpha) = (c.value(0)?, c.float("alpha", alpha)?);
+    one(method(c.g, x, alpha)?)
+}
+
+fn hard_sigmoid(c: &mut Call) -> Results {
+    let (alpha, beta) = (c.float("alpha", 0.2)?, c.float("beta", 0.5)?);
+    let x = c.value(0)?;
+    one(c.g.hard_sigmoid(x, alpha, beta)?)
+}
+
+fn prelu(c: &mut Call) -> Results {
+    let (x, slope) = (c.value(0)?, c.value(1)?);
+    one(c.g.prelu(x, slope)?)
+}
+
+/// x · tanh(softplus x).
+fn mish(c: &mut Call) -> Results {
+    let x = c.value(0)?;
+    let soft = c.g.softplus(x)?;
+    let gate = c.g.tanh(soft)?;
+    one(c.g.mul(x, gate)?)
 }
 
 fn clip(c: &mut Call) -> Results {
@@ -211,6 +218,7 @@ fn clip(c: &mut Call) -> Results {
 fn gelu(c: &mut Call) -> Results {
     match c.text("approximate", "none")?.as_str() {
         "none" => differentiable(c, Graph::gelu),
+        "tanh" => differentiable(c, Graph::gelu_tanh),
         other => Err(unsupported(format!("the approximation {other:?} of Gelu"))),
     }
 }

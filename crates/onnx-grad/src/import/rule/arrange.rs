@@ -142,14 +142,15 @@ fn expand(c: &mut Call) -> Results {
 
 /// The first operand repeated to a shape.
 ///
-/// Floats with several axes are repeated in the graph, where a repetition
-/// along the batch can be seen; vectors may be sizes and scales.
+/// What is repeated along the first of several axes is repeated in the graph,
+/// where it can be seen to follow the batch; vectors may be sizes and scales.
 fn expanded(c: &mut Call, shape: &[usize]) -> Results {
-    if let Operand::Constant(x) = c.operand(0)?.clone()
-        && (shape.len() < 2 || x.element() != shape::ElementType::F32)
-    {
-        c.fold(shape)?;
-        return one(fold::stretch(&x, shape)?);
+    if let Operand::Constant(x) = c.operand(0)?.clone() {
+        let repeats = x.shape.len() < shape.len() || x.shape.first() != shape.first();
+        if shape.len() < 2 || !repeats {
+            c.fold(shape)?;
+            return one(fold::stretch(&x, shape)?);
+        }
     }
     let x = c.value(0)?;
     one(c.g.expand(x, shape)?)
@@ -290,7 +291,12 @@ fn slice(c: &mut Call) -> Results {
                 let start = start as usize;
                 one(c.g.slice(value, axis as i64, start..start + places)?)?
             }
-            Operand::Value(_) => return Err(unsupported("a slice with steps")),
+            &Operand::Value(value) => {
+                let mut sizes = c.g.shape(value).to_vec();
+                let (mut from, mut by) = (vec![0; sizes.len()], vec![1; sizes.len()]);
+                (from[axis], sizes[axis], by[axis]) = (start as usize, places, step);
+                one(c.g.strided_slice(value, &from, &sizes, &by)?)?
+            }
         };
         x = result.into_iter().next().ok_or_else(absent)?;
     }

@@ -7,6 +7,7 @@ use crate::Error;
 use super::super::call::{Call, Results, one};
 
 pub(super) const RULES: &[Rule] = &[
+    Rule { operator: "Einsum", roles: &[Weight], apply: einsum },
     Rule { operator: "Gemm", roles: &[Weight, Weight, Own], apply: gemm },
     Rule { operator: "MatMul", roles: &[Weight], apply: matmul },
 ];
@@ -25,6 +26,11 @@ fn matmul(c: &mut Call) -> Results {
         (false, false) => return one(product),
     };
     one(c.g.squeeze(product, axes)?)
+}
+
+fn einsum(c: &mut Call) -> Results {
+    let (equation, values) = (c.text("equation", "")?, c.values()?);
+    one(c.g.einsum(&equation, &values)?)
 }
 
 /// alpha · A·B + beta · C.

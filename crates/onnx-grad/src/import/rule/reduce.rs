@@ -21,10 +21,14 @@ macro_rules! rules {
 
 rules! {
     "LogSoftmax" => |c| softmax(c, Graph::log_softmax);
+    "ReduceL1" => |c| reduce(c, Graph::reduce_l1, None);
     "ReduceL2" => |c| reduce(c, Graph::reduce_l2, None);
     "ReduceMax" => |c| reduce(c, Graph::reduce_max, Some(|a, b| Some(a.max(b))));
     "ReduceMean" => |c| reduce(c, Graph::reduce_mean, None);
+    "ReduceMin" => |c| reduce(c, Graph::reduce_min, Some(|a, b| Some(a.min(b))));
+    "ReduceProd" => reduce_prod;
     "ReduceSum" => |c| reduce(c, Graph::reduce_sum, Some(i64::checked_add));
+    "ReduceSumSquare" => |c| reduce(c, Graph::reduce_sum_square, None);
     "Softmax" => |c| softmax(c, Graph::softmax);
 }
 
@@ -56,4 +60,12 @@ fn reduce(c: &mut Call, method: Method, integers: Option<fn(i64, i64) -> Option<
     let x = c.value(0)?;
     let axes: Vec<i64> = axes.into_iter().map(|a| a as i64).collect();
     one(method(c.g, x, &axes, keep)?)
+}
+
+/// A product, of sizes alone.
+fn reduce_prod(c: &mut Call) -> Results {
+    fn none(_: &mut Graph, _: Value, _: &[i64], _: bool) -> Result<Value, Error> {
+        Err(Error::Unsupported { what: "a product of floats over axes".to_owned() })
+    }
+    reduce(c, none, Some(i64::checked_mul))
 }

@@ -13,6 +13,7 @@ use super::super::fold;
 pub(super) const RULES: &[Rule] = &[
     Rule { operator: "Dropout", roles: &[Data, Fixed], apply: dropout },
     Rule { operator: "Gather", roles: &[Data, Fixed], apply: gather },
+    Rule { operator: "Trilu", roles: &[Data, Fixed], apply: trilu },
     Rule { operator: "Where", roles: &[Fixed, Data], apply: where_ },
 ];
 
@@ -84,13 +85,36 @@ fn gather(c: &mut Call) -> Results {
     }
 }
 
+/// The greatest axis over which random numbers are drawn.
+const DRAWN: usize = 1 << 24;
+
 fn dropout(c: &mut Call) -> Results {
-    if c.wants(1) {
-        return Err(unsupported("the mask of a Dropout as a result"));
-    }
     let ratio = c.number(1)?.unwrap_or(0.5);
-    match c.walk.mode {
-        Mode::Train { seed: Some(_) } if ratio > 0.0 => Err(unsupported("Dropout")),
-        _ => one(c.operand(0)?.clone()),
+    let Mode::Train { seed: Some(seed) } = c.walk.mode else {
+        if c.wants(1) {
+            let n = c.fold(&c.shape(0)?)?;
+            let kept = Constant { shape: c.shape(0)?, elements: Elements::Bool(vec![true; n]) };
+            return Ok(vec![c.operand(0)?.clone(), kept.into()]);
+        }
+        return one(c.operand(0)?.clone());
+    };
+    let x = c.value(0)?;
+    limit("an axis of a Dropout", c.g.shape(x).iter().copied().max().unwrap_or(0), DRAWN)?;
+    one(c.g.dropout(x, ratio, seed, c.site)?)
+}
+
+/// The upper or lower triangle.
+fn trilu(c: &mut Call) -> Results {
+    let k = c.integers(1)?.and_then(|k| k.first().copied()).unwrap_or(0);
+    let upper = c.flag("upper", true)?;
+    let x = c.value(0)?;
+    limit("an axis of a Trilu", c.g.shape(x).iter().copied().max().unwrap_or(0), DRAWN)?;
+    one(c.g.trilu(x, upper, k)?)
+}
+
+fn limit(what: &str, received: usize, limit: usize) -> Result<(), Error> {
+    match received <= limit {
+        true => Ok(()),
+        false => Err(Error::Limit { what: what.to_owned(), received, limit }),
     }
 }

@@ -65,8 +65,8 @@ fn constant_of_shape(c: &mut Call) -> Results {
         return Err(malformed("the value of a ConstantOfShape is not one number"));
     }
     let value = Constant { shape: Vec::new(), elements: value.elements };
-    // as in Expand: several axes of floats may follow the batch
-    if shape.len() >= 2 && value.element() == ElementType::F32 {
+    // as in Expand: the first of several axes may follow the batch
+    if shape.len() >= 2 {
         let value = value.bind(c.g)?;
         return one(c.g.expand(value, &shape)?);
     }
