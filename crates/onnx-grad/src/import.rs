@@ -92,8 +92,9 @@ pub struct Applied {
 /// A forward graph read from an ONNX file, with its weights.
 #[derive(Debug)]
 pub struct Forward {
-    slots: usize,
     steps: Vec<Step>,
+    /// For each slot the one that it is a view of.
+    origins: Vec<Slot>,
     inputs: Vec<Signature>,
     input_slots: Vec<Slot>,
     outputs: Vec<Signature>,
@@ -182,7 +183,7 @@ impl Forward {
         let program = Program::of(model, graph, &options.outputs)?;
         let inputs = inputs(&program, graph, options)?;
         let mut forward = Self {
-            slots: program.slots,
+            origins: trainable::origins(&program),
             input_slots: program.inputs.iter().map(|&(_, slot)| slot).collect(),
             inputs,
             outputs: Vec::new(),
@@ -212,7 +213,7 @@ impl Forward {
         folder: &Folder,
         options: &ImportOptions,
     ) -> Result<(), Error> {
-        let uses = trainable::uses(program)?;
+        let uses = trainable::uses(program, &self.origins)?;
         for &(tensor, slot) in &program.initializers {
             let constant = Arc::new(read_tensor(tensor, folder)?);
             let kept =
@@ -338,7 +339,7 @@ impl Forward {
     /// fit the model; [`Error::Node`] for a node that is refused.
     pub fn apply(&self, g: &mut Graph, binding: Binding) -> Result<Applied, Error> {
         self.check(g, &binding)?;
-        let mut slots: Vec<Option<Operand>> = vec![None; self.slots];
+        let mut slots: Vec<Option<Operand>> = vec![None; self.origins.len()];
         for (slot, constant) in &self.constants {
             slots[*slot] = Some(Operand::Constant(constant.clone()));
         }
@@ -353,7 +354,7 @@ impl Forward {
             slots[slot] = Some(value.into());
         }
         let parameters = self.parameters.slots.iter().zip(binding.parameters);
-        let mut walk = Walk::new(binding.mode);
+        let mut walk = Walk::new(binding.mode, &self.origins);
         walk.buffers =
             self.buffers.slots.iter().copied().zip(binding.buffers.iter().copied()).collect();
         for (&slot, &value) in parameters.chain(walk.buffers.iter().map(|(s, v)| (s, v))) {
@@ -446,7 +447,7 @@ fn runs(step: &Step, slots: &[Option<Operand>]) -> Result<bool, Error> {
 /// The results of one step.
 fn take(
     g: &mut Graph,
-    walk: &mut Walk,
+    walk: &mut Walk<'_>,
     step: &Step,
     site: u64,
     slots: &[Option<Operand>],

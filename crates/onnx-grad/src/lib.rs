@@ -65,7 +65,9 @@ pub mod model;
 pub use error::Error;
 pub use graph::{Graph, Value};
 pub use import::{Applied, Binding, Forward, ImportOptions, Mode, Remark, Signature};
-pub use op::Sliding;
+pub use op::{
+    BatchNormTraining, Coordinates, Interpolation, InterpolationMode, PadMode, Rounding, Sliding,
+};
 pub use optimizer::{AdamW, Lars, Optimizer, OptimizerState, Sgd, accumulate, clip_by_global_norm};
 pub use parameters::{Layout, Parameter, block_of};
 pub use shape::ElementType;

@@ -11,6 +11,8 @@ use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{TensorType, broadcast_axes};
 
 mod activation;
+mod average_pool;
+mod batch_norm;
 mod binary;
 mod compare;
 mod conv;
@@ -18,27 +20,41 @@ mod dropout;
 mod einsum;
 mod layout;
 mod matmul;
+mod max_pool;
 mod norm;
+mod pad;
 mod partition;
+mod pool;
 mod reduce;
+mod resize;
+mod scatter;
 mod select;
 mod slice;
 mod sliding;
 mod softmax;
 mod unary;
 
+pub use batch_norm::BatchNormTraining;
 pub(crate) use layout::{Expand, Reshape};
+pub use pad::PadMode;
+pub use resize::{Coordinates, Interpolation, InterpolationMode, Rounding};
 pub use sliding::Sliding;
 use {
     activation::{Activation, PRelu},
+    average_pool::{AveragePool, Spread},
+    batch_norm::BatchNorm,
     binary::Binary,
     compare::{Compare, Not},
     conv::{Conv, ConvTranspose, Window},
     layout::Transpose,
     matmul::{Gemm, MatMul},
+    max_pool::MaxPool,
     norm::LayerNorm,
-    partition::{Concat, Pad, Split},
+    pad::Pad,
+    partition::{Concat, Split},
     reduce::Reduce,
+    resize::Resize,
+    scatter::{GatherElements, ScatterElements},
     select::{Cast, Clip, Gather, OneHot, Where},
     slice::Slice,
     softmax::Softmax,
@@ -70,8 +86,9 @@ macro_rules! operators {
 }
 
 operators! {
-    Activation, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather, Gemm, Identity, LayerNorm,
-    MatMul, Not, OneHot, Pad, PRelu, Reduce, Reshape, Slice, Softmax, Split, Transpose, Unary, Where, Window,
+    Activation, AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand,
+    Gather, GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, Not, OneHot, Pad, PRelu, Reduce,
+    Reshape, Resize, ScatterElements, Slice, Softmax, Split, Spread, Transpose, Unary, Where, Window,
 }
 
 /// The rules of one operator.

@@ -61,32 +61,34 @@ pub(super) fn one(result: impl Into<Operand>) -> Results {
 }
 
 /// What a walk over the steps carries along.
-pub(super) struct Walk {
+pub(super) struct Walk<'a> {
     pub mode: Mode,
+    /// For each slot the one that it is a view of.
+    pub origins: &'a [Slot],
     /// The elements that may still be folded.
     pub left: usize,
     /// For each buffer its slot and its newest value.
     pub buffers: Vec<(Slot, Value)>,
 }
 
-impl Walk {
-    pub fn new(mode: Mode) -> Self {
-        Self { mode, left: FOLDED, buffers: Vec::new() }
+impl<'a> Walk<'a> {
+    pub fn new(mode: Mode, origins: &'a [Slot]) -> Self {
+        Self { mode, origins, left: FOLDED, buffers: Vec::new() }
     }
 }
 
 /// One step while it is applied.
-pub(super) struct Call<'a> {
+pub(super) struct Call<'a, 'w> {
     pub g: &'a mut Graph,
     pub step: &'a Step,
     pub rule: &'static Rule,
     pub operands: Vec<Option<Operand>>,
-    pub walk: &'a mut Walk,
+    pub walk: &'a mut Walk<'w>,
     /// The step's number, which tells random draws apart.
     pub site: u64,
 }
 
-impl Call<'_> {
+impl Call<'_, '_> {
     pub fn given(&self, i: usize) -> Option<&Operand> {
         self.operands.get(i)?.as_ref()
     }
@@ -237,6 +239,12 @@ impl Call<'_> {
             Ok(known)
         };
         tensor.map(read).transpose()
+    }
+
+    /// The place of the buffer that an operand is, or is a view of.
+    pub fn buffer(&self, i: usize) -> Option<usize> {
+        let &origin = self.walk.origins.get((*self.step.inputs.get(i)?)?)?;
+        self.walk.buffers.iter().position(|&(slot, _)| slot == origin)
     }
 
     /// Whether a result is asked for.

@@ -12,8 +12,10 @@ mod arrange;
 mod linear;
 mod norm;
 mod reduce;
+mod resample;
 mod select;
 mod shape;
+mod window;
 
 /// The oldest opset that is read.
 pub(super) const LEAST_OPSET: i64 = 13;
@@ -57,8 +59,10 @@ const FAMILIES: &[&[Rule]] = &[
     linear::RULES,
     norm::RULES,
     reduce::RULES,
+    resample::RULES,
     select::RULES,
     shape::RULES,
+    window::RULES,
 ];
 
 /// The rule of an operator of the standard's own domain.

@@ -59,16 +59,21 @@ fn masks(data: &[f32]) -> bool {
     hidden.peek().is_some() && hidden.all(|x| *x <= -10.0 || !x.is_finite())
 }
 
-/// How each slot with an initializer is used on the way to the outputs.
-pub(super) fn uses(program: &Program) -> Result<HashMap<Slot, Uses>, Error> {
+/// For each slot the one that it is a view of.
+pub(super) fn origins(program: &Program) -> Vec<Slot> {
     let mut origin: Vec<Slot> = (0..program.slots).collect();
     for step in &program.steps {
-        if let (true, &[Some(to)], Some(&Some(from))) =
-            (views(step), &step.outputs[..], step.inputs.first())
+        if let (true, Some(&Some(to)), Some(&Some(from))) =
+            (views(step), step.outputs.first(), step.inputs.first())
         {
             origin[to] = origin[from];
         }
     }
+    origin
+}
+
+/// How each slot with an initializer is used on the way to the outputs.
+pub(super) fn uses(program: &Program, origin: &[Slot]) -> Result<HashMap<Slot, Uses>, Error> {
     let mut reached = vec![false; program.slots];
     for &(_, slot) in &program.outputs {
         reached[slot] = true;

@@ -1,7 +1,6 @@
 //! Convolution over images.
 
-use super::partition::Pad;
-use super::{Attribute, Operator, Pullback};
+use super::{Attribute, Operator, Pad, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{ElementType, TensorType};
@@ -38,8 +37,7 @@ impl Conv {
             let (before, after) = (self.pads[axis], self.pads[axis + 2]);
             if before + after > 0 {
                 let axis = axis + 2;
-                let pad = Pad { axis, before, after };
-                x = g.apply(pad, &[x])?;
+                x = g.apply(Pad::zeros(axis, before, after), &[x])?;
             }
         }
         let dy = g.transpose(dy, &[1, 0, 2, 3])?;

@@ -92,46 +92,6 @@ impl Operator for Split {
     }
 }
 
-/// Zeros put before and after along an axis: what undoes a slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Pad {
-    pub axis: usize,
-    pub before: usize,
-    pub after: usize,
-}
-
-impl Operator for Pad {
-    fn name(&self) -> &'static str {
-        "Pad"
-    }
-
-    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        match inputs {
-            [x] if self.axis < x.shape.len() => {
-                let mut result = (*x).clone();
-                result.shape[self.axis] += self.before + self.after;
-                Ok(vec![result])
-            }
-            _ => Err(Error::shape("Pad", format!("an axis {}", self.axis), inputs)),
-        }
-    }
-
-    fn constants(&self) -> Vec<Tensor> {
-        vec![
-            Tensor::integers(&[self.before, self.after]),
-            Tensor::F32(Vec::new(), vec![0.0]),
-            Tensor::integers(&[self.axis]),
-        ]
-    }
-
-    fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
-        let dy = node.cotangent(g, 0)?;
-        let size = g.shape(node.inputs[0])[self.axis];
-        let kept = self.before..self.before + size;
-        Ok(vec![Some(g.slice(dy, self.axis as i64, kept)?)])
-    }
-}
-
 impl Graph {
     /// The operands one after another along an axis.
     ///

@@ -101,7 +101,7 @@ impl Graph {
             let mut shape = self.shape(x).to_vec();
             shape.insert(axis + 1, 1);
             x = self.reshape(x, &shape)?;
-            x = self.apply(Pad { axis: axis + 1, before: 0, after: step - 1 }, &[x])?;
+            x = self.apply(Pad::zeros(axis + 1, 0, step - 1), &[x])?;
             shape.remove(axis + 1);
             shape[axis] = cut.size * step;
             x = self.reshape(x, &shape)?;
@@ -113,7 +113,7 @@ impl Graph {
         if before == 0 && after == 0 {
             return Ok(x);
         }
-        self.apply(Pad { axis, before, after }, &[x])
+        self.apply(Pad::zeros(axis, before, after), &[x])
     }
 
     /// The part of `x` within a range of an axis.
