@@ -110,6 +110,108 @@ pub enum Error {
         /// What contradicts itself.
         reason: String,
     },
+    /// A node of an imported model was refused.
+    #[error("node {node} ({operator}): {source}")]
+    Node {
+        /// The node's name in the file, or its number where it has none.
+        node: String,
+        /// Its ONNX operator.
+        operator: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// An imported model uses an operator that has no rule here.
+    #[error("node {node}: no rule for operator {operator} of domain {domain:?}")]
+    UnknownOperator {
+        /// The node's name in the file, or its number where it has none.
+        node: String,
+        /// The operator.
+        operator: String,
+        /// Its name space, empty for the standard's own.
+        domain: String,
+    },
+    /// An imported model asks for something that is not done here.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// What.
+        what: String,
+    },
+    /// An operand is given by no input, initializer or node.
+    #[error("operand {value:?} is given by no input, initializer or node")]
+    Undefined {
+        /// The operand's name.
+        value: String,
+    },
+    /// An operand is computed by its own user or after it.
+    #[error(
+        "operand {value:?} is computed by this node or a later one: the nodes are out of order or \
+         form a cycle"
+    )]
+    Order {
+        /// The operand's name.
+        value: String,
+    },
+    /// An operand stands for a shape, axes or limits, and depends on what is fed.
+    #[error("operand {operand} must be known once the shapes of the inputs are, and is computed")]
+    NotConstant {
+        /// The operand's place among the node's inputs, from 0.
+        operand: usize,
+    },
+    /// A size of an input is a symbol that nothing settles.
+    #[error("input {input:?}: the size of axis {axis} ({symbol:?}) is open")]
+    OpenSize {
+        /// The input.
+        input: String,
+        /// The axis.
+        axis: usize,
+        /// The symbol, empty where it has none.
+        symbol: String,
+    },
+    /// A name that was asked for is not in the model.
+    #[error("there is no {kind} {name:?}")]
+    UnknownName {
+        /// What was looked for: an input, an output.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The model has nothing to train.
+    #[error("the model has no trainable parameter")]
+    NoParameters,
+    /// An output is the same whatever is fed.
+    #[error("output {output:?} does not depend on any input")]
+    Independent {
+        /// The output.
+        output: String,
+    },
+    /// A tensor of an imported model exceeds what is ever allocated for one.
+    #[error("{what}: {received} exceeds {limit}")]
+    Limit {
+        /// What is limited.
+        what: String,
+        /// The number asked for.
+        received: usize,
+        /// The greatest number allowed.
+        limit: usize,
+    },
+    /// The data of a tensor in another file cannot be taken from there.
+    #[error("{tensor}: external data {location:?}: {reason}")]
+    ExternalData {
+        /// The tensor.
+        tensor: String,
+        /// The file named.
+        location: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A file could not be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
 }
 
 impl Error {

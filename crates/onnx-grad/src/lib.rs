@@ -53,6 +53,7 @@
 
 mod error;
 mod graph;
+mod import;
 mod op;
 mod optimizer;
 mod parameters;
@@ -63,6 +64,7 @@ pub mod model;
 
 pub use error::Error;
 pub use graph::{Graph, Value};
+pub use import::{Applied, Binding, Forward, ImportOptions, Mode, Remark, Signature};
 pub use op::{
     BatchNormTraining, Coordinates, Interpolation, InterpolationMode, PadMode, Rounding, Sliding,
 };

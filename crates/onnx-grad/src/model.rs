@@ -7,9 +7,9 @@ mod proto;
 mod write;
 
 pub use proto::{
-    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
-    ValueInfoProto, dimension_proto,
+    AttributeProto, DimensionProto, FunctionProto, GraphProto, ModelProto, NodeProto,
+    OperatorSetIdProto, SparseTensorProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TensorTypeProto, TypeProto, ValueInfoProto, dimension_proto,
 };
 pub use write::{WriteOptions, write};
 

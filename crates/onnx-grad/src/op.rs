@@ -36,7 +36,7 @@ mod softmax;
 mod unary;
 
 pub use batch_norm::BatchNormTraining;
-pub(crate) use layout::Reshape;
+pub(crate) use layout::{Expand, Reshape};
 pub use pad::PadMode;
 pub use resize::{Coordinates, Interpolation, InterpolationMode, Rounding};
 pub use sliding::Sliding;
@@ -48,7 +48,7 @@ use {
     compare::{Compare, Not},
     conv::{Conv, ConvTranspose},
     gather::{Gather, GatherElements, OneHot},
-    layout::{Expand, Transpose},
+    layout::Transpose,
     matmul::{Gemm, MatMul},
     max_pool::MaxPool,
     norm::LayerNorm,

@@ -2,14 +2,14 @@
 //!
 //! The shapes are inferred again with other batch sizes fed to the inputs. An
 //! axis that grows with them is symbolic; a node that refuses them ties the
-//! graph to its batch. Only Reshape, which names its result's shape, is written
-//! otherwise than it was built.
+//! graph to its batch. Only Reshape and Expand, which name their result's
+//! shape, are written otherwise than they were built.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::Error;
 use crate::graph::{Graph, Node, Value};
-use crate::op::{Op, Operator, Reshape};
+use crate::op::{Expand, Op, Operator, Reshape};
 use crate::shape::{TensorType, count};
 
 /// Which sizes follow the batch.
@@ -18,6 +18,8 @@ pub(super) struct Batch {
     symbol: String,
     /// The shapes that Reshape nodes are written with.
     reshapes: HashMap<usize, Vec<i64>>,
+    /// The Expand nodes whose first size is the batch.
+    expands: HashSet<usize>,
     /// The types with the probing batch, empty where the batch is fixed.
     probed: Vec<TensorType>,
 }
@@ -37,16 +39,29 @@ impl Batch {
     /// Any batch, under a symbol.
     pub fn dynamic(g: &Graph, live: &[usize], symbol: &str) -> Result<Self, Error> {
         let batch = input_batch(g)?;
-        // a larger batch shows which axes follow it, and what merely has its
-        // size; a batch of one shows what cuts a part out of it
-        let mut found = Self::probe(g, live, batch, 2 * batch + 1)?;
-        Self::probe(g, live, batch, 1)?;
+        let attempt = |repeats| {
+            // a larger batch shows which axes follow it, and what merely has its
+            // size; a batch of one shows what cuts a part out of it
+            let found = Self::probe(g, live, batch, 2 * batch + 1, repeats)?;
+            Self::probe(g, live, batch, 1, repeats)?;
+            Ok(found)
+        };
+        // a first size that an Expand brings in may be the batch or a number
+        // that equals it: the batch, where that fits all that follows
+        let mut found = attempt(true).or_else(|error| attempt(false).map_err(|_: Error| error))?;
         found.symbol = symbol.to_owned();
         Ok(found)
     }
 
-    fn probe(g: &Graph, live: &[usize], batch: usize, probe: usize) -> Result<Self, Error> {
+    fn probe(
+        g: &Graph,
+        live: &[usize],
+        batch: usize,
+        probe: usize,
+        repeats: bool,
+    ) -> Result<Self, Error> {
         let mut reshapes = HashMap::new();
+        let mut expands = HashSet::new();
         let mut probed = g.types().to_vec();
         for input in g.inputs() {
             probed[input.index()].shape[0] = probe;
@@ -68,6 +83,18 @@ impl Batch {
                     reshapes.insert(index, written);
                     let shape = target.iter().map(|size| size.0).collect();
                     Reshape { shape }.infer(&operands)
+                }
+                Op::Expand(op) => {
+                    let mut shape = op.shape.clone();
+                    let moved =
+                        operands.first().map(|x| &x.shape) != Some(&g.ty(node.inputs[0]).shape);
+                    if let Some(first) =
+                        shape.first_mut().filter(|n| **n == batch && (repeats || moved))
+                    {
+                        *first = probe;
+                        expands.insert(index);
+                    }
+                    Expand { shape }.infer(&operands)
                 }
                 op => op.rules().infer(&operands),
             };
@@ -91,12 +118,17 @@ impl Batch {
                 });
             }
         }
-        Ok(Self { symbol: String::new(), reshapes, probed })
+        Ok(Self { symbol: String::new(), reshapes, expands, probed })
     }
 
     /// The shape that a Reshape node is written with, where it follows the batch.
     pub fn reshape(&self, node: usize) -> Option<&[i64]> {
         self.reshapes.get(&node).map(Vec::as_slice)
+    }
+
+    /// Whether the first size that an Expand node is written with is the batch.
+    pub fn expands(&self, node: usize) -> bool {
+        self.expands.contains(&node)
     }
 
     /// The size of an axis of a value.

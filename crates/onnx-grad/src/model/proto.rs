@@ -34,6 +34,41 @@ pub struct ModelProto {
     /// Keys and values free for any use.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
+    /// Operators that the model defines by graphs of other operators.
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<FunctionProto>,
+}
+
+/// An operator defined by a graph of other operators.
+#[derive(Clone, PartialEq, Message)]
+pub struct FunctionProto {
+    /// The operator's name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The operands' names in the body.
+    #[prost(string, repeated, tag = "4")]
+    pub input: Vec<String>,
+    /// The results' names in the body.
+    #[prost(string, repeated, tag = "5")]
+    pub output: Vec<String>,
+    /// The names of attributes without a default.
+    #[prost(string, repeated, tag = "6")]
+    pub attribute: Vec<String>,
+    /// The body, in an order of computation.
+    #[prost(message, repeated, tag = "7")]
+    pub node: Vec<NodeProto>,
+    /// The operator sets that the body is read by.
+    #[prost(message, repeated, tag = "9")]
+    pub opset_import: Vec<OperatorSetIdProto>,
+    /// The operator's name space.
+    #[prost(string, tag = "10")]
+    pub domain: String,
+    /// Attributes with their defaults.
+    #[prost(message, repeated, tag = "11")]
+    pub attribute_proto: Vec<AttributeProto>,
+    /// What tells operators of one name apart.
+    #[prost(string, tag = "13")]
+    pub overload: String,
 }
 
 /// A version of an operator set.
@@ -82,6 +117,20 @@ pub struct GraphProto {
     /// The types of values between them.
     #[prost(message, repeated, tag = "13")]
     pub value_info: Vec<ValueInfoProto>,
+    /// Constants that store only what is not zero.
+    #[prost(message, repeated, tag = "15")]
+    pub sparse_initializer: Vec<SparseTensorProto>,
+}
+
+/// A tensor that stores only what is not zero.
+#[derive(Clone, PartialEq, Message)]
+pub struct SparseTensorProto {
+    /// The elements that are not zero; its name is the tensor's.
+    #[prost(message, optional, tag = "1")]
+    pub values: Option<TensorProto>,
+    /// The shape.
+    #[prost(int64, repeated, tag = "3")]
+    pub dims: Vec<i64>,
 }
 
 /// A node: an operator applied to named values.
@@ -108,6 +157,9 @@ pub struct NodeProto {
     /// The operator's name space.
     #[prost(string, tag = "7")]
     pub domain: String,
+    /// Which of the functions of one name is meant.
+    #[prost(string, tag = "8")]
+    pub overload: String,
 }
 
 /// A named attribute; `type` says which field holds its value.
@@ -128,6 +180,9 @@ pub struct AttributeProto {
     /// A tensor.
     #[prost(message, optional, tag = "5")]
     pub t: Option<TensorProto>,
+    /// A graph: a branch, or the body of a loop.
+    #[prost(message, optional, boxed, tag = "6")]
+    pub g: Option<Box<GraphProto>>,
     /// Numbers.
     #[prost(float, repeated, tag = "7")]
     pub floats: Vec<f32>,
@@ -137,10 +192,13 @@ pub struct AttributeProto {
     /// Texts.
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub strings: Vec<Vec<u8>>,
-    /// `AttributeProto.AttributeType`: 1 float, 2 int, 3 string, 4 tensor, 6
-    /// floats, 7 ints, 8 strings.
+    /// `AttributeProto.AttributeType`: 1 float, 2 int, 3 string, 4 tensor, 5
+    /// graph, 6 floats, 7 ints, 8 strings.
     #[prost(int32, tag = "20")]
     pub r#type: i32,
+    /// The attribute of the function around it that gives the value.
+    #[prost(string, tag = "21")]
+    pub ref_attr_name: String,
 }
 
 /// A tensor with its elements.
@@ -155,7 +213,8 @@ pub struct TensorProto {
     /// The elements, where they are `f32` and not in `raw_data`.
     #[prost(float, repeated, tag = "4")]
     pub float_data: Vec<f32>,
-    /// The elements, where they are narrow integers and not in `raw_data`.
+    /// The elements, where they are narrow integers, truth values or the bits of
+    /// 16-bit floats, and not in `raw_data`.
     #[prost(int32, repeated, tag = "5")]
     pub int32_data: Vec<i32>,
     /// The elements, where they are `i64` and not in `raw_data`.
@@ -167,6 +226,12 @@ pub struct TensorProto {
     /// The elements in row-major order, little-endian.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
+    /// The elements, where they are `f64` and not in `raw_data`.
+    #[prost(double, repeated, tag = "10")]
+    pub double_data: Vec<f64>,
+    /// The elements, where they are `u32` or `u64` and not in `raw_data`.
+    #[prost(uint64, repeated, tag = "11")]
+    pub uint64_data: Vec<u64>,
     /// Where the elements are, if in another file.
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<StringStringEntryProto>,

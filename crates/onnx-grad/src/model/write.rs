@@ -11,6 +11,7 @@ use super::proto::{
 };
 use crate::Error;
 use crate::graph::{Graph, Node, Origin, Tensor, Value};
+use crate::op::Attribute;
 
 /// The opset that brought `Gelu`.
 const LEAST_OPSET: i64 = 20;
@@ -162,8 +163,14 @@ impl<'a> Writer<'a> {
 
     fn graph(mut self) -> GraphProto {
         let g = self.g;
-        let mut node: Vec<NodeProto> =
-            self.live.nodes.iter().map(|&index| self.node(index, &g.nodes()[index])).collect();
+        let mut node = Vec::new();
+        for &index in &self.live.nodes {
+            let mut written = self.node(index, &g.nodes()[index]);
+            if self.batch.expands(index) {
+                node.extend(self.with_batch(&mut written, &g.nodes()[index]).into_iter().flatten());
+            }
+            node.push(written);
+        }
         for (name, value) in g.outputs() {
             let source = &self.names[value.index()];
             if source != name {
@@ -214,6 +221,29 @@ impl<'a> Writer<'a> {
             attribute: rules.attributes().into_iter().map(attribute).collect(),
             ..NodeProto::default()
         }
+    }
+
+    /// Nodes that join the batch of the first input and the other sizes of an
+    /// Expand node, which then takes its shape from them.
+    fn with_batch(&mut self, expand: &mut NodeProto, node: &Node) -> Option<[NodeProto; 2]> {
+        let input = self.g.inputs().first()?;
+        let sizes = self.g.shape(*node.outputs.first()?).get(1..)?;
+        let rest = self.constant(&Tensor::integers(sizes));
+        let [batch, shape] = [".batch", ".shape"].map(|end| format!("{}{end}", expand.name));
+        *expand.input.last_mut()? = shape.clone();
+        let of = |op_type: &str, input, output: String, attribute: Vec<_>| NodeProto {
+            input,
+            name: output.clone(),
+            output: vec![output],
+            op_type: op_type.to_owned(),
+            attribute: attribute.into_iter().map(|(n, v)| attribute_proto(n, v)).collect(),
+            ..NodeProto::default()
+        };
+        let ends = vec![("start", Attribute::Int(0)), ("end", Attribute::Int(1))];
+        Some([
+            of("Shape", vec![self.names[input.index()].clone()], batch.clone(), ends),
+            of("Concat", vec![batch, rest], shape, vec![("axis", Attribute::Int(0))]),
+        ])
     }
 
     fn value_info(&self, name: String, value: Value) -> ValueInfoProto {

@@ -1,6 +1,6 @@
 //! Elements at places that are computed or stored.
 
-use super::{Attribute, Operator, Pullback, pad::Pad};
+use super::{Attribute, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{self, ElementType, TensorType, count};
@@ -113,7 +113,7 @@ impl Operator for GatherElements {
         let mut dx = g.transpose(dx, &inverse)?;
         for (axis, (&size, &part)) in shape.iter().zip(&taken).enumerate() {
             if axis != self.axis && part < size {
-                dx = g.apply(Pad::zeros(axis, 0, size - part), &[dx])?;
+                dx = g.pad_zeros(dx, axis, 0, size - part)?;
             }
         }
         Ok(vec![Some(dx), None])

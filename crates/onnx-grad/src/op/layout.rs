@@ -103,7 +103,7 @@ impl Operator for Transpose {
 /// The operand repeated to the shape that it and `shape` broadcast to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Expand {
-    shape: Vec<usize>,
+    pub shape: Vec<usize>,
 }
 
 impl Operator for Expand {

@@ -1,0 +1,516 @@
+//! Reads forward graphs that other programs exported.
+//!
+//! A [`Forward`] holds the nodes of an ONNX file and its weights. Applied to a
+//! graph whose inputs have static shapes, it computes what depends on shapes
+//! and constants alone, and adds the rest to the graph, ready for
+//! [`gradient`](crate::gradient).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::graph::{Graph, Value};
+use crate::model::{self, GraphProto, ModelProto, TensorProto};
+use crate::shape::{ElementType, TensorType, count};
+use crate::{Error, Layout, Parameter};
+
+mod call;
+mod constant;
+mod external;
+mod fold;
+mod half;
+mod program;
+mod remark;
+mod rule;
+mod signature;
+mod trainable;
+
+use call::{Call, Operand, Walk};
+use constant::{Constant, Elements, Kind};
+use external::Folder;
+use program::{Program, Slot, Step};
+pub use remark::Remark;
+pub use signature::Signature;
+use trainable::Fate;
+
+/// The newest version of the file format that is read.
+const MOST_IR: i64 = 13;
+
+/// How a model is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// The outputs to compute, or any values between: all outputs where none
+    /// is named.
+    pub outputs: Vec<String>,
+    /// Names of initializers that are not trained; `*` stands for anything.
+    pub constants: Vec<String>,
+    /// Inputs with their whole shapes, in place of what the file says.
+    pub shapes: Vec<(String, Vec<usize>)>,
+    /// Symbols of sizes with their numbers.
+    pub symbols: Vec<(String, usize)>,
+    /// The size of first axes that are still open. Without it they stay open,
+    /// and are settled by what [`Forward::apply`] is given.
+    pub batch: Option<usize>,
+    /// Whether a model without trainable parameters is read.
+    pub untrained: bool,
+}
+
+/// How a model is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics, and dropout where there is a seed: an `i64` of shape
+    /// `[]`.
+    Train {
+        /// What random draws follow from.
+        seed: Option<Value>,
+    },
+    /// Running averages, and no dropout.
+    Infer,
+}
+
+/// What a model is applied to, each list in the order of the model's.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding<'a> {
+    /// One value an input.
+    pub inputs: &'a [Value],
+    /// One value a trainable parameter, as [`Layout::bind_flat`] gives them.
+    pub parameters: &'a [Value],
+    /// One value a running average.
+    pub buffers: &'a [Value],
+    /// How it is applied.
+    pub mode: Mode,
+}
+
+/// What a model computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// One value an output.
+    pub outputs: Vec<Value>,
+    /// The next running averages, in the order of the buffers.
+    pub buffers: Vec<Value>,
+}
+
+/// A forward graph read from an ONNX file, with its weights.
+#[derive(Debug)]
+pub struct Forward {
+    steps: Vec<Step>,
+    /// For each slot the one that it is a view of.
+    origins: Vec<Slot>,
+    inputs: Vec<Signature>,
+    input_slots: Vec<Slot>,
+    outputs: Vec<Signature>,
+    output_slots: Vec<Slot>,
+    /// For each output, whether it depends on an input.
+    fed: Vec<bool>,
+    constants: Vec<(Slot, Arc<Constant>)>,
+    parameters: Stored,
+    buffers: Stored,
+    remarks: Vec<Remark>,
+}
+
+/// Tensors in one flat buffer, and the slots that they stand in.
+#[derive(Debug, Default)]
+struct Stored {
+    layout: Layout,
+    slots: Vec<Slot>,
+    tensors: Vec<Arc<Constant>>,
+}
+
+impl Stored {
+    fn push(
+        &mut self,
+        parameter: Parameter,
+        slot: Slot,
+        tensor: Arc<Constant>,
+    ) -> Result<(), Error> {
+        self.layout.push(parameter)?;
+        self.slots.push(slot);
+        self.tensors.push(tensor);
+        Ok(())
+    }
+
+    fn flat(&self) -> Vec<f32> {
+        let mut flat = vec![0.0; self.layout.len()];
+        for (i, tensor) in self.tensors.iter().enumerate() {
+            let place = self.layout.offset(i).and_then(|start| flat.get_mut(start..));
+            if let (Some(place), Elements::Float(data)) = (place, &tensor.elements) {
+                for (to, from) in place.iter_mut().zip(data) {
+                    *to = *from;
+                }
+            }
+        }
+        flat
+    }
+}
+
+impl Forward {
+    /// The model in a file, with data in files beside it.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::ExternalData`], and those of [`Forward::read`].
+    pub fn open(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes =
+            std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        Self::from_message(&model::read(&bytes)?, &Folder::of(path)?, options)
+    }
+
+    /// The model in bytes, which must hold all its data.
+    ///
+    /// It is applied to a graph once, so what does not fit is found here.
+    ///
+    /// # Errors
+    /// [`Error::Decode`], [`Error::Malformed`], [`Error::Opset`] where the file
+    /// is not one that can be read; [`Error::UnknownOperator`] before anything
+    /// else about its nodes; [`Error::Node`] for a node that is refused;
+    /// [`Error::OpenSize`] for a size that nothing settles;
+    /// [`Error::NoParameters`] where there is nothing to train.
+    ///
+    /// # Source
+    /// ONNX, `IR.md`, operator sets 13 to 25.
+    pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<Self, Error> {
+        Self::from_message(&model::read(bytes)?, &Folder::none(), options)
+    }
+
+    fn from_message(
+        model: &ModelProto,
+        folder: &Folder,
+        options: &ImportOptions,
+    ) -> Result<Self, Error> {
+        versions(model)?;
+        let Some(graph) = &model.graph else {
+            return Err(Error::Malformed { reason: "there is no graph".to_owned() });
+        };
+        let program = Program::of(model, graph, &options.outputs)?;
+        let inputs = inputs(&program, graph, options)?;
+        let mut forward = Self {
+            origins: trainable::origins(&program),
+            input_slots: program.inputs.iter().map(|&(_, slot)| slot).collect(),
+            inputs,
+            outputs: Vec::new(),
+            output_slots: program.outputs.iter().map(|&(_, slot)| slot).collect(),
+            fed: trainable::depends(&program)?,
+            constants: Vec::new(),
+            parameters: Stored::default(),
+            buffers: Stored::default(),
+            remarks: Vec::new(),
+            steps: Vec::new(),
+        };
+        forward.store(&program, folder, options)?;
+        let names: Vec<String> = program.outputs.iter().map(|(name, _)| name.clone()).collect();
+        forward.steps = program.steps;
+        forward.remarks.extend(remark::folded_norms(&forward.steps));
+        if forward.parameters.layout.is_empty() && !options.untrained {
+            return Err(Error::NoParameters);
+        }
+        forward.probe(names)?;
+        Ok(forward)
+    }
+
+    /// Reads the initializers and decides what becomes of each.
+    fn store(
+        &mut self,
+        program: &Program,
+        folder: &Folder,
+        options: &ImportOptions,
+    ) -> Result<(), Error> {
+        let uses = trainable::uses(program, &self.origins)?;
+        for &(tensor, slot) in &program.initializers {
+            let constant = Arc::new(read_tensor(tensor, folder)?);
+            let kept =
+                options.constants.iter().any(|pattern| trainable::fits(pattern, &tensor.name));
+            let uses = uses.get(&slot).copied().unwrap_or_default();
+            let fate = uses.fate(&constant, kept);
+            let parameter = |decay| Parameter::new(&tensor.name, &constant.shape, decay);
+            match fate {
+                Fate::Trained { decay } => {
+                    self.parameters.push(parameter(decay), slot, constant.clone())?;
+                }
+                Fate::Average => self.buffers.push(parameter(false), slot, constant.clone())?,
+                Fate::Constant => self.constants.push((slot, constant.clone())),
+            }
+            if fate != Fate::Constant && Kind::of(tensor.data_type) != Some(Kind::F32) {
+                self.remarks.push(Remark::Converted { tensor: tensor.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the model to a graph of its own, at two batches where it is
+    /// open, which shows what the outputs are.
+    fn probe(&mut self, names: Vec<String>) -> Result<(), Error> {
+        let open = self.inputs.iter().any(|input| input.shape.contains(&None));
+        let first = self.trial(2)?;
+        let second = if open { self.trial(3)? } else { first.clone() };
+        for ((name, a), b) in names.into_iter().zip(first).zip(second) {
+            let same = |(&a, &b): (&usize, &usize)| Some(a).filter(|_| a == b);
+            let shape = match a.shape.len() == b.shape.len() {
+                true => a.shape.iter().zip(&b.shape).map(same).collect(),
+                false => Vec::new(),
+            };
+            self.outputs.push(Signature { name, element: a.element, shape });
+        }
+        Ok(())
+    }
+
+    fn trial(&self, batch: usize) -> Result<Vec<TensorType>, Error> {
+        let mut g = Graph::new();
+        let input = |signature: &Signature| {
+            g.input(&signature.name, signature.element, &signature.at(batch))
+        };
+        let inputs: Vec<Value> = self.inputs.iter().map(input).collect();
+        let mut stored = |layout: &Layout| -> Vec<Value> {
+            let input = |p: &Parameter| g.input(&p.name, ElementType::F32, &p.shape);
+            layout.parameters().iter().map(input).collect()
+        };
+        let (parameters, buffers) = (stored(self.layout()), stored(self.buffers()));
+        let binding = Binding {
+            inputs: &inputs,
+            parameters: &parameters,
+            buffers: &buffers,
+            mode: Mode::Infer,
+        };
+        let applied = self.apply(&mut g, binding)?;
+        Ok(applied.outputs.iter().map(|&v| g.ty(v).clone()).collect())
+    }
+
+    /// The inputs that are fed, in the file's order.
+    pub fn inputs(&self) -> &[Signature] {
+        &self.inputs
+    }
+
+    /// The outputs, in the order of [`ImportOptions::outputs`] or the file's.
+    pub fn outputs(&self) -> &[Signature] {
+        &self.outputs
+    }
+
+    /// The place of an output among [`Forward::outputs`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`]; [`Error::Independent`] where it is the same
+    /// whatever is fed.
+    pub fn output(&self, name: &str) -> Result<usize, Error> {
+        let unknown = || Error::UnknownName { kind: "output", name: name.to_owned() };
+        let place = self.outputs.iter().position(|o| o.name == name).ok_or_else(unknown)?;
+        match self.fed.get(place) {
+            Some(true) => Ok(place),
+            _ => Err(Error::Independent { output: name.to_owned() }),
+        }
+    }
+
+    /// The trainable parameters.
+    ///
+    /// Initializers that a cotangent reaches, of more than one element or an
+    /// operator's own, are trained. Weights of rank 2 and more of products and
+    /// convolutions decay. Masks, single numbers, shapes and indices are not
+    /// trained, nor what stands in [`ImportOptions::constants`].
+    pub fn layout(&self) -> &Layout {
+        &self.parameters.layout
+    }
+
+    /// The file's values of the parameters, in one flat buffer.
+    pub fn parameters(&self) -> Vec<f32> {
+        self.parameters.flat()
+    }
+
+    /// The running averages of BatchNormalization.
+    pub fn buffers(&self) -> &Layout {
+        &self.buffers.layout
+    }
+
+    /// The file's values of the running averages, in one flat buffer.
+    pub fn buffer_values(&self) -> Vec<f32> {
+        self.buffers.flat()
+    }
+
+    /// What is worth knowing before this model is trained.
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
+    }
+
+    /// The model's outputs from values of a graph.
+    ///
+    /// What depends on shapes and constants alone is computed here. A graph
+    /// that is to be written with a symbolic batch should be built with a
+    /// batch of two or more, where its axis cannot be taken for one that
+    /// broadcasts.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::ElementType`] where the binding does not
+    /// fit the model; [`Error::Node`] for a node that is refused.
+    pub fn apply(&self, g: &mut Graph, binding: Binding) -> Result<Applied, Error> {
+        self.check(g, &binding)?;
+        let mut slots: Vec<Option<Operand>> = vec![None; self.origins.len()];
+        for (slot, constant) in &self.constants {
+            slots[*slot] = Some(Operand::Constant(constant.clone()));
+        }
+        for ((&slot, &value), signature) in
+            self.input_slots.iter().zip(binding.inputs).zip(&self.inputs)
+        {
+            let value = match signature.element {
+                ElementType::F32 | ElementType::Bool => value,
+                // integers are of one type here
+                _ => g.cast(value, ElementType::I64)?,
+            };
+            slots[slot] = Some(value.into());
+        }
+        let parameters = self.parameters.slots.iter().zip(binding.parameters);
+        let mut walk = Walk::new(binding.mode, &self.origins);
+        walk.buffers =
+            self.buffers.slots.iter().copied().zip(binding.buffers.iter().copied()).collect();
+        for (&slot, &value) in parameters.chain(walk.buffers.iter().map(|(s, v)| (s, v))) {
+            slots[slot] = Some(value.into());
+        }
+        for (site, step) in self.steps.iter().enumerate() {
+            if runs(step, &slots).map_err(|e| step.wrong(e))? {
+                let results = take(g, &mut walk, step, site as u64, &slots);
+                let results = results.map_err(|e| step.wrong(e))?;
+                for (slot, result) in step.outputs.iter().zip(results) {
+                    if let Some(slot) = slot {
+                        slots[*slot] = Some(result);
+                    }
+                }
+            }
+        }
+        let mut outputs = Vec::new();
+        for &slot in &self.output_slots {
+            let absent = || Error::Malformed { reason: "an output is not computed".to_owned() };
+            outputs.push(match slots[slot].clone().ok_or_else(absent)? {
+                Operand::Value(value) => value,
+                Operand::Constant(constant) => constant.bind(g)?,
+            });
+        }
+        Ok(Applied { outputs, buffers: walk.buffers.into_iter().map(|(_, value)| value).collect() })
+    }
+
+    fn check(&self, g: &Graph, binding: &Binding) -> Result<(), Error> {
+        let wrong = |required: String, values: &[Value]| {
+            let received: Vec<&TensorType> = values.iter().map(|&v| g.ty(v)).collect();
+            Err(Error::shape("Forward", required, &received))
+        };
+        let fits = |signature: &Signature, value: Value| {
+            let shape = g.shape(value);
+            let sizes = signature.shape.iter().zip(shape);
+            shape.len() == signature.shape.len()
+                && sizes.fold(true, |fit, (own, n)| fit && own.is_none_or(|own| own == *n))
+        };
+        let inputs = || self.inputs.iter().zip(binding.inputs);
+        if self.inputs.len() != binding.inputs.len() || !inputs().all(|(s, &v)| fits(s, v)) {
+            let shapes: Vec<_> = self.inputs.iter().map(|s| &s.shape).collect();
+            return wrong(format!("inputs of shapes {shapes:?}"), binding.inputs);
+        }
+        if inputs().any(|(s, &v)| s.element != g.element_type(v)) {
+            let received = binding.inputs.iter().map(|&v| g.element_type(v)).collect();
+            let required = "the element types of its inputs";
+            return Err(Error::ElementType { operator: "Forward", required, received });
+        }
+        for (layout, values) in
+            [(self.layout(), binding.parameters), (self.buffers(), binding.buffers)]
+        {
+            let own = layout.parameters();
+            if own.len() != values.len()
+                || own.iter().zip(values).any(|(p, &v)| p.shape != g.shape(v))
+            {
+                let shapes: Vec<_> = own.iter().map(|p| &p.shape).collect();
+                return wrong(format!("one value a parameter, of shapes {shapes:?}"), values);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the branches that a step stands in are taken.
+fn runs(step: &Step, slots: &[Option<Operand>]) -> Result<bool, Error> {
+    for &(slot, taken) in &step.guards {
+        match &slots[slot] {
+            Some(Operand::Constant(constant)) => match constant.elements {
+                Elements::Bool(ref data) if data.len() == 1 => {
+                    if *data != [taken] {
+                        return Ok(false);
+                    }
+                }
+                _ => {
+                    let reason = "the condition of an If is not one truth value".to_owned();
+                    return Err(Error::Malformed { reason });
+                }
+            },
+            // within a branch that is not taken itself
+            None => return Ok(false),
+            Some(Operand::Value(_)) => {
+                let what = "an If whose condition depends on what is fed".to_owned();
+                return Err(Error::Unsupported { what });
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The results of one step.
+fn take(
+    g: &mut Graph,
+    walk: &mut Walk<'_>,
+    step: &Step,
+    site: u64,
+    slots: &[Option<Operand>],
+) -> call::Results {
+    let rule = step.rule()?;
+    let mut operands = Vec::with_capacity(step.inputs.len());
+    for slot in &step.inputs {
+        let absent = || Error::Malformed { reason: "an operand of a branch not taken".to_owned() };
+        operands.push(match slot {
+            Some(slot) => Some(slots[*slot].clone().ok_or_else(absent)?),
+            None => None,
+        });
+    }
+    let results = (rule.apply)(&mut Call { g, step, rule, operands, walk, site })?;
+    for result in &results {
+        signature::limits(result.shape(g))?;
+        if let Operand::Value(value) = result
+            && count(g.shape(*value)) == 0
+        {
+            let what = format!("a value without elements, of shape {:?},", g.shape(*value));
+            return Err(Error::Unsupported { what });
+        }
+    }
+    if step.outputs.iter().skip(results.len()).any(Option::is_some) {
+        let what = format!("result {} of this operator", results.len());
+        return Err(Error::Unsupported { what });
+    }
+    Ok(results)
+}
+
+fn versions(model: &ModelProto) -> Result<(), Error> {
+    if model.ir_version > MOST_IR {
+        let what = format!("IR version {}, newer than {MOST_IR},", model.ir_version);
+        return Err(Error::Unsupported { what });
+    }
+    let standard = model.opset_import.iter().filter(|set| matches!(&*set.domain, "" | "ai.onnx"));
+    let received = standard.map(|set| set.version).max().unwrap_or(0);
+    let (least, most) = (rule::LEAST_OPSET, rule::MOST_OPSET);
+    match (least..=most).contains(&received) {
+        true => Ok(()),
+        false => Err(Error::Opset { received, least, most }),
+    }
+}
+
+fn inputs(
+    program: &Program,
+    graph: &GraphProto,
+    options: &ImportOptions,
+) -> Result<Vec<Signature>, Error> {
+    let infos = program.inputs.iter().filter_map(|&(place, _)| graph.input.get(place));
+    let inputs = infos.map(|info| Signature::of(info, options)).collect::<Result<Vec<_>, _>>()?;
+    for (name, _) in &options.shapes {
+        if !inputs.iter().any(|input| input.name == *name) {
+            return Err(Error::UnknownName { kind: "input", name: name.clone() });
+        }
+    }
+    Ok(inputs)
+}
+
+fn read_tensor(tensor: &TensorProto, folder: &Folder) -> Result<Constant, Error> {
+    let size = Kind::of(tensor.data_type).map_or(0, Kind::bytes);
+    let dims = tensor.dims.iter().map(|&d| usize::try_from(d).unwrap_or(0));
+    let size = dims.fold(size, usize::saturating_mul);
+    let external = folder.read(tensor, size)?;
+    Constant::read(tensor, external.as_deref())
+}

@@ -1,0 +1,120 @@
+//! Operators that choose elements.
+
+use super::Role::{Data, Fixed};
+use super::{Rule, size};
+use crate::Error;
+use crate::shape::broadcast;
+
+use super::super::Mode;
+use super::super::call::{Call, Operand, Results, one, unsupported};
+use super::super::constant::{Constant, Elements};
+use super::super::fold;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule { operator: "Dropout", roles: &[Data, Fixed], apply: dropout },
+    Rule { operator: "Gather", roles: &[Data, Fixed], apply: gather },
+    Rule { operator: "Trilu", roles: &[Data, Fixed], apply: trilu },
+    Rule { operator: "Where", roles: &[Fixed, Data], apply: where_ },
+];
+
+fn where_(c: &mut Call) -> Results {
+    if c.known() {
+        let (condition, a, b) = (c.required(0)?, c.required(1)?, c.required(2)?);
+        let shape = broadcast(&a.shape, &b.shape)
+            .and_then(|shape| broadcast(&condition.shape, &shape))
+            .ok_or_else(|| Error::Malformed {
+                reason: "shapes that do not broadcast".to_owned(),
+            })?;
+        c.fold(&shape)?;
+        return one(fold::choose(&condition, &a, &b, &shape)?);
+    }
+    let (condition, a, b) = (c.value(0)?, c.value(1)?, c.value(2)?);
+    one(c.g.where_(condition, a, b)?)
+}
+
+fn gather(c: &mut Call) -> Results {
+    let ty = c.ty(0)?;
+    let axis = c.axis(0, c.int("axis", 0)?)?;
+    let depth = size(&ty, axis);
+    let Operand::Constant(indices) = c.operand(1)?.clone() else {
+        let (x, indices) = (c.value(0)?, c.value(1)?);
+        return one(c.g.gather(x, indices, axis as i64)?);
+    };
+    let Elements::Int(list) = &indices.elements else {
+        return Err(unsupported("indices that are not integers"));
+    };
+    let place = |&i: &i64| {
+        let i = if i < 0 { i.checked_add(depth as i64)? } else { i };
+        usize::try_from(i).ok().filter(|&i| i < depth)
+    };
+    let places = list.iter().map(place).collect::<Option<Vec<usize>>>();
+    let places = places.ok_or_else(|| Error::Malformed {
+        reason: format!("an index outside an axis of {depth}"),
+    })?;
+    let mut shape = ty.shape.clone();
+    shape.splice(axis..=axis, indices.shape.iter().copied());
+    match c.operand(0)?.clone() {
+        Operand::Constant(x) => {
+            c.fold(&shape)?;
+            let strides = fold::row_major(&x.shape);
+            let before = fold::places(&x.shape[..axis], &strides[..axis], 0);
+            let after = fold::places(&x.shape[axis + 1..], &strides[axis + 1..], 0);
+            let mut all = Vec::new();
+            for base in before {
+                for &place in &places {
+                    all.extend(after.iter().map(|rest| base + place * strides[axis] + rest));
+                }
+            }
+            one(fold::pick(&x, &shape, &all)?)
+        }
+        Operand::Value(x) => match places.first() {
+            None => Err(unsupported("a choice of nothing")),
+            // neighbours are cut out, which costs no product on the way back
+            Some(&first) if places.iter().enumerate().all(|(i, &p)| p == first + i) => {
+                let part = c.g.slice(x, axis as i64, first..first + places.len())?;
+                one(c.g.reshape(part, &shape)?)
+            }
+            Some(_) => {
+                let places = places.iter().map(|&p| p as i64).collect();
+                let places =
+                    Constant { shape: indices.shape.clone(), elements: Elements::Int(places) };
+                let places = places.bind(c.g)?;
+                one(c.g.gather(x, places, axis as i64)?)
+            }
+        },
+    }
+}
+
+/// The greatest axis over which random numbers are drawn.
+const DRAWN: usize = 1 << 24;
+
+fn dropout(c: &mut Call) -> Results {
+    let ratio = c.number(1)?.unwrap_or(0.5);
+    let Mode::Train { seed: Some(seed) } = c.walk.mode else {
+        if c.wants(1) {
+            let n = c.fold(&c.shape(0)?)?;
+            let kept = Constant { shape: c.shape(0)?, elements: Elements::Bool(vec![true; n]) };
+            return Ok(vec![c.operand(0)?.clone(), kept.into()]);
+        }
+        return one(c.operand(0)?.clone());
+    };
+    let x = c.value(0)?;
+    limit("an axis of a Dropout", c.g.shape(x).iter().copied().max().unwrap_or(0), DRAWN)?;
+    one(c.g.dropout(x, ratio, seed, c.site)?)
+}
+
+/// The upper or lower triangle.
+fn trilu(c: &mut Call) -> Results {
+    let k = c.integers(1)?.and_then(|k| k.first().copied()).unwrap_or(0);
+    let upper = c.flag("upper", true)?;
+    let x = c.value(0)?;
+    limit("an axis of a Trilu", c.g.shape(x).iter().copied().max().unwrap_or(0), DRAWN)?;
+    one(c.g.trilu(x, upper, k)?)
+}
+
+fn limit(what: &str, received: usize, limit: usize) -> Result<(), Error> {
+    match received <= limit {
+        true => Ok(()),
+        false => Err(Error::Limit { what: what.to_owned(), received, limit }),
+    }
+}
