@@ -87,7 +87,7 @@ pub const VERSION: &str = "mivox.version";
 /// Key in the metadata: the seed.
 pub const SEED: &str = "mivox.seed";
 
-/// Views in the graphs that are not for training; any batch size follows.
+/// Views in the graphs that are not for training, where any number will do.
 const BATCH: usize = 2;
 
 /// An encoder of a stated shape: its parameters' layout and its graph.
@@ -155,7 +155,7 @@ impl Encoder {
     /// Lays the network out once to learn what it has.
     fn declare(&mut self) -> Result<(), EncoderError> {
         let mut g = Graph::new();
-        let views = g.input(INPUT, ElementType::F32, &self.view.shape(BATCH));
+        let views = g.input(INPUT, ElementType::F32, &self.view.shape(self.batch()));
         let mut declared = Declared::default();
         let mut builder = Builder::new(&mut g, Source::Declare(&mut declared), Mode::Infer);
         let (h, _) = self.network(&mut builder, views)?;
@@ -185,6 +185,11 @@ impl Encoder {
             self.buffers.push(buffer.clone())?;
         }
         Ok(())
+    }
+
+    /// The batch of graphs that are not for training.
+    fn batch(&self) -> usize {
+        self.imported.as_ref().and_then(|imported| imported.batch).unwrap_or(BATCH)
     }
 
     fn network(&self, b: &mut Builder, views: Value) -> Result<(Value, Value), EncoderError> {
@@ -269,7 +274,7 @@ impl Encoder {
         metadata: Vec<(String, String)>,
     ) -> Result<Vec<u8>, EncoderError> {
         let mut g = Graph::new();
-        let views = g.input(INPUT, ElementType::F32, &self.view.shape(BATCH));
+        let views = g.input(INPUT, ElementType::F32, &self.view.shape(self.batch()));
         let trained = self.trained.bind_initializers(&mut g, &weights.trained)?;
         let frozen = self.frozen.bind_initializers(&mut g, &weights.frozen)?;
         let buffers = self.buffers.bind_initializers(&mut g, &weights.buffers)?;
