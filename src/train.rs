@@ -42,6 +42,7 @@ pub struct Settings {
     /// The rule that moves the parameters.
     pub optimizer: OptimizerKind,
     /// What matrix products and convolutions compute in.
+    #[serde(serialize_with = "optimizer::precision_name")]
     pub precision: Precision,
     /// Highest learning rate.
     pub learning_rate: f32,

@@ -1,7 +1,7 @@
 //! One description of a network that says both what its parameters are and what
 //! it computes.
 
-use onnx_grad::{ElementType, Graph, Layout, Parameter, Sliding, Value};
+use onnx_grad::{ElementType, Graph, Parameter, Sliding, Value};
 
 use super::EncoderError;
 

@@ -49,3 +49,10 @@ impl FromStr for OptimizerKind {
         }
     }
 }
+
+pub(super) fn precision_name<S: serde::Serializer>(
+    precision: &Precision,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{precision:?}"))
+}

@@ -3,9 +3,11 @@
 mod batch;
 mod encode;
 mod live;
+mod precision;
 mod proto;
 mod write;
 
+pub use precision::Precision;
 pub use proto::{
     AttributeProto, DimensionProto, FunctionProto, GraphProto, ModelProto, NodeProto,
     OperatorSetIdProto, SparseTensorProto, StringStringEntryProto, TensorProto, TensorShapeProto,

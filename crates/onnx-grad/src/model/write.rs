@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::batch::{Batch, Size};
 use super::encode::{attribute_proto, tensor_proto};
 use super::live::Live;
+use super::precision::Precision;
 use super::proto::{
     DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, dimension_proto,
@@ -30,16 +31,19 @@ pub struct WriteOptions {
     /// The symbol for the first size of inputs and outputs, where the model is
     /// to run with any batch; all inputs must then have the same first size.
     pub dynamic_batch: Option<String>,
+    /// What products and convolutions compute in.
+    pub precision: Precision,
 }
 
 impl Default for WriteOptions {
-    /// Opset 20, this crate as producer, no metadata, the static batch.
+    /// Opset 20, this crate as producer, no metadata, the static batch, `f32`.
     fn default() -> Self {
         Self {
             opset: LEAST_OPSET,
             producer: env!("CARGO_PKG_NAME").to_owned(),
             metadata: Vec::new(),
             dynamic_batch: None,
+            precision: Precision::F32,
         }
     }
 }
@@ -69,6 +73,8 @@ pub fn write(g: &Graph, options: &WriteOptions) -> Result<Vec<u8>, Error> {
         key: key.clone(),
         value: value.clone(),
     };
+    let mut graph = Writer::new(g, &live, &batch)?.graph();
+    graph.node = options.precision.lower(graph.node);
     let model = ModelProto {
         // IR versions 9, 10 and 11 came with opsets 20, 21 and 23
         ir_version: match options.opset {
@@ -77,7 +83,7 @@ pub fn write(g: &Graph, options: &WriteOptions) -> Result<Vec<u8>, Error> {
             _ => 11,
         },
         producer_name: options.producer.clone(),
-        graph: Some(Writer::new(g, &live, &batch)?.graph()),
+        graph: Some(graph),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: options.opset }],
         metadata_props: options.metadata.iter().map(entry).collect(),
         ..ModelProto::default()
