@@ -12,12 +12,15 @@ mod reference;
 #[path = "support/runtime.rs"]
 mod runtime;
 
-use draw::draw;
+use draw::cases;
 use onnx_grad::{ElementType, Error, Graph, Value, gradient};
-use problem::{check, weighted_sum};
+use problem::{check, check_to, weighted_sum};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use reference::Array;
+
+/// What `f32` leaves of differences of nearly equal numbers.
+const NEARLY_EQUAL: f64 = 2e-5;
 
 /// One number a channel, against `[n, c, ..]`.
 fn column(numbers: &Array, rank: usize) -> Array {
@@ -54,16 +57,19 @@ fn affine(channels: usize) -> [Array; 2] {
 
 /// `[n, c, ..]`, with up to three spatial axes.
 fn images() -> impl Strategy<Value = Vec<usize>> {
-    (1..4usize, 1..4usize, vec(1..4usize, 0..4)).prop_map(|(n, c, rest)| [vec![n, c], rest].concat())
+    (1..4usize, 1..4usize, vec(1..4usize, 0..4))
+        .prop_map(|(n, c, rest)| [vec![n, c], rest].concat())
 }
 
 fn epsilons() -> impl Strategy<Value = f32> {
     prop_oneof![Just(1e-5f32), Just(0.25)]
 }
 
-#[test]
-fn batch_norm_with_fixed_statistics() {
-    draw(24, (images(), epsilons()), |(shape, epsilon)| {
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn batch_norm_with_fixed_statistics(shape in images(), epsilon in epsilons()) {
         let c = shape[1];
         let [scale, bias] = affine(c);
         let mean = Array::random(&[c], 33);
@@ -73,7 +79,7 @@ fn batch_norm_with_fixed_statistics() {
             |g, x| g.batch_norm(x[0], x[1], x[2], x[3], x[4], epsilon),
             |x| batch_norm(&x[0], &x[1..], epsilon),
         );
-    });
+    }
 }
 
 /// Running averages that the batch has no part in.
@@ -83,13 +89,18 @@ fn running(g: &mut Graph, channels: usize) -> Result<[Value; 2], Error> {
     Ok([zeros, ones])
 }
 
-#[test]
-fn batch_norm_of_the_batch() {
-    // of few elements a small ε leaves differences of nearly equal numbers
-    let many = Just((vec![4, 3, 3, 5], 1e-5));
-    draw(32, prop_oneof![8 => (images(), 0.1f32..0.5), 1 => many], |(shape, epsilon)| {
+proptest! {
+    #![proptest_config(cases(32))]
+
+    #[test]
+    fn batch_norm_of_the_batch((shape, epsilon) in prop_oneof![
+        // of few elements a small ε leaves differences of nearly equal numbers
+        8 => (images(), 0.1f32..0.5),
+        1 => Just((vec![4, 3, 3, 5], 1e-5)),
+    ]) {
         let [scale, bias] = affine(shape[1]);
-        check(
+        check_to(
+            NEARLY_EQUAL,
             &[Array::random(&shape, 35), scale, bias],
             |g, x| {
                 let [mean, variance] = running(g, shape[1])?;
@@ -97,7 +108,7 @@ fn batch_norm_of_the_batch() {
             },
             |x| of_batch(x, epsilon),
         );
-    });
+    }
 }
 
 #[test]
@@ -117,12 +128,14 @@ fn batch_norm_far_from_the_origin() {
         let far = x[0].map(|x| x + 300.0);
         of_batch(&[far, x[1].clone(), x[2].clone()], 1e-5)
     };
-    problem::check_to(2e-4, &[near, scale, bias], build, reference);
+    check_to(2e-4, &[near, scale, bias], build, reference);
 }
 
-#[test]
-fn running_averages() {
-    draw(8, (images(), 0.0..1.0f32), |(shape, momentum)| {
+proptest! {
+    #![proptest_config(cases(8))]
+
+    #[test]
+    fn running_averages(shape in images(), momentum in 0.0..1.0f32) {
         let c = shape[1];
         let [scale, bias] = affine(c);
         let [old_mean, old_variance] = [37, 38].map(|seed| Array::random(&[c], seed));
@@ -141,7 +154,7 @@ fn running_averages() {
                 },
             );
         }
-    });
+    }
 }
 
 /// dx of Σ w·y, by Ioffe and Szegedy's equations.
@@ -196,44 +209,56 @@ fn group_norm(x: &[Array], groups: usize, epsilon: f32) -> Array {
     y
 }
 
-#[test]
-fn group_norm_and_instance_norm() {
-    let problems = (1..3usize, 1..4usize, 1..4usize, vec(1..4usize, 0..4));
-    draw(32, problems, |(n, groups, each, rest)| {
+proptest! {
+    #![proptest_config(cases(32))]
+
+    #[test]
+    fn group_norm_and_instance_norm(
+        n in 1..3usize,
+        groups in 1..4usize,
+        each in 1..4usize,
+        rest in vec(1..4usize, 0..4),
+    ) {
         let shape = [vec![n, groups * each], rest].concat();
         let [scale, bias] = affine(shape[1]);
         let inputs = [Array::random(&shape, 42), scale, bias];
-        check(
+        check_to(
+            NEARLY_EQUAL,
             &inputs,
-            |g, x| g.group_norm(x[0], groups, x[1], x[2], 0.01),
-            |x| group_norm(x, groups, 0.01),
+            |g, x| g.group_norm(x[0], groups, x[1], x[2], 0.1),
+            |x| group_norm(x, groups, 0.1),
         );
-        check(
+        check_to(
+            NEARLY_EQUAL,
             &inputs,
-            |g, x| g.instance_norm(x[0], x[1], x[2], 0.01),
-            |x| group_norm(x, shape[1], 0.01),
+            |g, x| g.instance_norm(x[0], x[1], x[2], 0.1),
+            |x| group_norm(x, shape[1], 0.1),
         );
-    });
+    }
 }
 
-#[test]
-fn layer_norm_with_and_without_bias() {
-    draw(24, (vec(1..4usize, 1..4), 0..3usize), |(shape, axis)| {
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn layer_norm_with_and_without_bias(shape in vec(1..4usize, 1..4), axis in 0..3usize) {
         let axis = axis % shape.len();
-        let [x, scale, bias] =
-            [(&shape[..], 43), (&shape[axis..], 44), (&shape[axis..], 45)].map(|(s, i)| Array::random(s, i));
+        let [x, scale, bias] = [(&shape[..], 43), (&shape[axis..], 44), (&shape[axis..], 45)]
+            .map(|(s, i)| Array::random(s, i));
         let zero = bias.map(|_| 0.0);
-        check(
+        check_to(
+            NEARLY_EQUAL,
             &[x.clone(), scale.clone()],
-            |g, x| g.layer_norm(x[0], x[1], None, axis as i64, 0.01),
-            |x| x[0].layer_norm(&x[1], &zero, axis, f64::from(0.01f32)),
+            |g, x| g.layer_norm(x[0], x[1], None, axis as i64, 0.1),
+            |x| x[0].layer_norm(&x[1], &zero, axis, f64::from(0.1f32)),
         );
-        check(
+        check_to(
+            NEARLY_EQUAL,
             &[x, scale, bias],
-            |g, x| g.layer_norm(x[0], x[1], Some(x[2]), axis as i64, 0.01),
-            |x| x[0].layer_norm(&x[1], &x[2], axis, f64::from(0.01f32)),
+            |g, x| g.layer_norm(x[0], x[1], Some(x[2]), axis as i64, 0.1),
+            |x| x[0].layer_norm(&x[1], &x[2], axis, f64::from(0.1f32)),
         );
-    });
+    }
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl Operator for Slice {
     }
 
     fn constants(&self) -> Vec<Tensor> {
-        let list = |f: fn(&Cut) -> i64| Tensor::integers(&self.cuts.iter().map(f).collect::<Vec<_>>());
+        let list =
+            |f: fn(&Cut) -> i64| Tensor::integers(&self.cuts.iter().map(f).collect::<Vec<_>>());
         vec![
             list(|cut| cut.ends()[0]),
             list(|cut| cut.ends()[1]),
