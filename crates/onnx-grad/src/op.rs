@@ -41,7 +41,7 @@ use {
     norm::LayerNorm,
     partition::{Concat, Pad, Split},
     reduce::Reduce,
-    select::{Cast, Clip, Where},
+    select::{Cast, Clip, Trilu, Where},
     slice::Slice,
     softmax::Softmax,
     unary::{Identity, Unary},
@@ -73,7 +73,7 @@ macro_rules! operators {
 
 operators! {
     Activation, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather, GatherElements, Gemm, Identity, LayerNorm,
-    MatMul, Not, OneHot, Pad, PRelu, Reduce, Reshape, Slice, Softmax, Split, Transpose, Unary, Where, Window,
+    MatMul, Not, OneHot, Pad, PRelu, Reduce, Reshape, Slice, Softmax, Split, Transpose, Trilu, Unary, Where, Window,
 }
 
 /// The rules of one operator.

@@ -18,7 +18,8 @@ use problem::check;
 use proptest::prelude::*;
 use reference::Array;
 
-type Reduction = fn(&mut Graph, Value, &[i64], bool) -> Result<Value, Error>;
+/// A reduction and what it makes of the elements that it takes together.
+type Reduction = (fn(&mut Graph, Value, &[i64], bool) -> Result<Value, Error>, fn(&[f64]) -> f64);
 
 /// Two matrices with leading axes that broadcast.
 fn product() -> impl Strategy<Value = [Vec<usize>; 2]> {
@@ -86,7 +87,7 @@ fn gemm() {
 
 #[test]
 fn reduction() {
-    let kinds: [(Reduction, fn(&[f64]) -> f64); 7] = [
+    let kinds: [Reduction; 7] = [
         (Graph::reduce_sum, |line| line.iter().sum()),
         (Graph::reduce_mean, |line| line.iter().sum::<f64>() / line.len() as f64),
         (Graph::reduce_max, |line| line.iter().copied().fold(f64::MIN, f64::max)),
