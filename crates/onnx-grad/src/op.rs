@@ -57,7 +57,7 @@ use {
     reduce::Reduce,
     resize::Resize,
     scatter::{ScatterElements, TakeDistinct},
-    select::{Cast, Clip, Where},
+    select::{Cast, Clip, Trilu, Where},
     slice::Slice,
     softmax::Softmax,
     unary::{Identity, Unary},
@@ -90,7 +90,7 @@ macro_rules! operators {
 operators! {
     Activation, AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather,
     GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, Not, OneHot, Pad, PRelu, Reduce, Reshape, Resize,
-    ScatterElements, Slice, Softmax, Split, Spread, TakeDistinct, Transpose, Unary, Where,
+    ScatterElements, Slice, Softmax, Split, Spread, TakeDistinct, Transpose, Trilu, Unary, Where,
 }
 
 /// The rules of one operator.

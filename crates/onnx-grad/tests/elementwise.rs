@@ -21,7 +21,8 @@ use reference::{Array, erf};
 /// An operator of one operand and its naive reference.
 type One = (fn(&mut Graph, Value) -> Result<Value, Error>, fn(f64) -> f64);
 /// An operator of two operands and its naive reference.
-type Two = (fn(&mut Graph, Value, Value) -> Result<Value, Error>, fn(f64, f64) -> f64);
+type Two = (Build, fn(f64, f64) -> f64);
+type Build = fn(&mut Graph, Value, Value) -> Result<Value, Error>;
 
 fn positive(x: Array) -> Array {
     x.map(|x| x.abs() + 0.5)
@@ -270,15 +271,16 @@ fn value_of(build: impl Fn(&mut Graph) -> Result<Value, Error>) -> Array {
 
 #[test]
 fn comparison_and_logic() {
-    type Build = fn(&mut Graph, Value, Value) -> Result<Value, Error>;
-    let compared: [(Build, fn(i64, i64) -> bool); 5] = [
+    type Comparison = (Build, fn(i64, i64) -> bool);
+    type Logic = (Build, fn(bool, bool) -> bool);
+    let compared: [Comparison; 5] = [
         (|g, a, b| g.equal(a, b), |a, b| a == b),
         (|g, a, b| g.less(a, b), |a, b| a < b),
         (|g, a, b| g.less_or_equal(a, b), |a, b| a <= b),
         (|g, a, b| g.greater(a, b), |a, b| a > b),
         (|g, a, b| g.greater_or_equal(a, b), |a, b| a >= b),
     ];
-    let logic: [(Build, fn(bool, bool) -> bool); 4] = [
+    let logic: [Logic; 4] = [
         (|g, a, b| g.and(a, b), |a, b| a && b),
         (|g, a, b| g.or(a, b), |a, b| a || b),
         (|g, a, b| g.xor(a, b), |a, b| a != b),
@@ -316,8 +318,8 @@ fn comparison_and_logic() {
 
 #[test]
 fn whole_numbers() {
-    type Build = fn(&mut Graph, Value, Value) -> Result<Value, Error>;
-    let operators: [(Build, fn(i64, i64) -> i64); 8] = [
+    type Arithmetic = (Build, fn(i64, i64) -> i64);
+    let operators: [Arithmetic; 8] = [
         (|g, a, b| g.add(a, b), |a, b| a + b),
         (|g, a, b| g.sub(a, b), |a, b| a - b),
         (|g, a, b| g.mul(a, b), |a, b| a * b),

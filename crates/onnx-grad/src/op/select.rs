@@ -42,6 +42,41 @@ impl Operator for Where {
     }
 }
 
+/// A triangle of the last two axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Trilu {
+    upper: bool,
+    k: i64,
+}
+
+impl Operator for Trilu {
+    fn name(&self) -> &'static str {
+        "Trilu"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        match inputs {
+            [x] if x.shape.len() >= 2 => Ok(vec![(*x).clone()]),
+            _ => Err(Error::shape("Trilu", "two axes", inputs)),
+        }
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        vec![("upper", Attribute::Int(self.upper.into()))]
+    }
+
+    fn constants(&self) -> Vec<Tensor> {
+        // beyond any diagonal there is, and far from what would overflow
+        let k = self.k.clamp(-(1 << 40), 1 << 40);
+        vec![Tensor::I64(Vec::new(), vec![k])]
+    }
+
+    fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
+        let dy = node.cotangent(g, 0)?;
+        Ok(vec![Some(g.apply(*self, &[dy])?)])
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Cast {
     to: ElementType,
@@ -98,35 +133,16 @@ impl Operator for Clip {
 }
 
 impl Graph {
-    /// The upper or the lower triangle of the last two axes of `x`, of `f32` or
-    /// `i64`, zero elsewhere; `k` moves the diagonal that is kept to the right.
+    /// The upper or the lower triangle of the last two axes of `x`, of any type,
+    /// zero elsewhere; `k` moves the last diagonal that is kept to the right.
     ///
     /// # Errors
-    /// [`Error::Shape`] where there are not two axes, [`Error::ElementType`]
-    /// where `x` is of another type.
+    /// [`Error::Shape`] where there are not two axes.
     ///
     /// # Source
-    /// ONNX `Trilu`, as a `Where` on the places of rows and columns.
+    /// ONNX `Trilu`.
     pub fn trilu(&mut self, x: Value, upper: bool, k: i64) -> Result<Value, Error> {
-        let ty = self.ty(x);
-        let &[.., rows, columns] = &ty.shape[..] else {
-            return Err(Error::shape("Trilu", "two axes", &[ty]));
-        };
-        let zero = match ty.element {
-            ElementType::F32 => self.scalar(0.0),
-            ElementType::I64 => self.constant_i64(&[], &[0])?,
-            _ => return Err(Error::element_type("Trilu", "F32 or I64", &[ty])),
-        };
-        let diagonal: Vec<i64> = (0..rows as i64).map(|i| i.saturating_add(k)).collect();
-        let places: Vec<i64> = (0..columns as i64).collect();
-        let diagonal = self.constant_i64(&[rows, 1], &diagonal)?;
-        let places = self.constant_i64(&[columns], &places)?;
-        let kept = if upper {
-            self.less_or_equal(diagonal, places)?
-        } else {
-            self.less_or_equal(places, diagonal)?
-        };
-        self.where_(kept, x, zero)
+        self.apply(Trilu { upper, k }, &[x])
     }
 
     /// `a` where the condition holds, else `b`; all three broadcast.
