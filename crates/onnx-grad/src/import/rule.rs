@@ -9,6 +9,7 @@ use super::call::{Call, Results};
 
 mod arithmetic;
 mod arrange;
+mod conv;
 mod linear;
 mod norm;
 mod reduce;
@@ -56,6 +57,7 @@ impl Rule {
 const FAMILIES: &[&[Rule]] = &[
     arithmetic::RULES,
     arrange::RULES,
+    conv::RULES,
     linear::RULES,
     norm::RULES,
     reduce::RULES,
