@@ -21,7 +21,7 @@ mod window;
 /// The oldest opset that is read.
 pub(super) const LEAST_OPSET: i64 = 13;
 /// The newest opset whose operators have been compared with the rules.
-pub(super) const MOST_OPSET: i64 = 25;
+pub(super) const MOST_OPSET: i64 = 28;
 
 /// What an operand means for training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
