@@ -33,7 +33,7 @@ pub use signature::Signature;
 use trainable::Fate;
 
 /// The newest version of the file format that is read.
-const MOST_IR: i64 = 13;
+const MOST_IR: i64 = 14;
 
 /// How a model is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Forward {
     /// [`Error::NoParameters`] where there is nothing to train.
     ///
     /// # Source
-    /// ONNX, `IR.md`, operator sets 13 to 25.
+    /// ONNX, `IR.md`, operator sets 13 to 28.
     pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<Self, Error> {
         Self::from_message(&model::read(bytes)?, &Folder::none(), options)
     }

@@ -45,7 +45,7 @@ use {
     batch_norm::BatchNorm,
     binary::Binary,
     compare::{Compare, Not},
-    conv::{Conv, ConvTranspose, Window},
+    conv::{Conv, ConvTranspose},
     layout::Transpose,
     matmul::{Gemm, MatMul},
     max_pool::MaxPool,
@@ -88,7 +88,7 @@ macro_rules! operators {
 operators! {
     Activation, AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand,
     Gather, GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, Not, OneHot, Pad, PRelu, Reduce,
-    Reshape, Resize, ScatterElements, Slice, Softmax, Split, Spread, Transpose, Unary, Where, Window,
+    Reshape, Resize, ScatterElements, Slice, Softmax, Split, Spread, Transpose, Unary, Where,
 }
 
 /// The rules of one operator.

@@ -9,6 +9,7 @@ use super::call::{Call, Results};
 
 mod arithmetic;
 mod arrange;
+mod conv;
 mod linear;
 mod norm;
 mod reduce;
@@ -20,7 +21,7 @@ mod window;
 /// The oldest opset that is read.
 pub(super) const LEAST_OPSET: i64 = 13;
 /// The newest opset whose operators have been compared with the rules.
-pub(super) const MOST_OPSET: i64 = 25;
+pub(super) const MOST_OPSET: i64 = 28;
 
 /// What an operand means for training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,7 @@ impl Rule {
 const FAMILIES: &[&[Rule]] = &[
     arithmetic::RULES,
     arrange::RULES,
+    conv::RULES,
     linear::RULES,
     norm::RULES,
     reduce::RULES,

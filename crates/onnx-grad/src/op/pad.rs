@@ -34,16 +34,9 @@ enum Filling {
 /// The margins of different axes; axes without one stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pad {
+    rank: usize,
     margins: Vec<Margin>,
     filling: Filling,
-}
-
-impl Pad {
-    /// Zeros before and after along one axis: what undoes a slice.
-    pub fn zeros(axis: usize, before: usize, after: usize) -> Self {
-        let margins = vec![Margin { axis, before, after }];
-        Self { margins, filling: Filling::Constant(Float(0.0)) }
-    }
 }
 
 impl Operator for Pad {
@@ -57,6 +50,9 @@ impl Operator for Pad {
         };
         if x.element != crate::ElementType::F32 {
             return Err(Error::element_type("Pad", "F32", inputs));
+        }
+        if x.shape.len() != self.rank {
+            return Err(Error::shape("Pad", format!("{} axes", self.rank), inputs));
         }
         let mut result = (*x).clone();
         for &Margin { axis, before, after } in &self.margins {
@@ -84,18 +80,18 @@ impl Operator for Pad {
     }
 
     fn constants(&self) -> Vec<Tensor> {
-        let before = self.margins.iter().map(|margin| margin.before);
-        let after = self.margins.iter().map(|margin| margin.after);
-        let axes: Vec<usize> = self.margins.iter().map(|margin| margin.axis).collect();
+        // not the margins and their axes: ONNX Runtime 1.31 moves a Transpose past
+        // a Pad as if every axis had its margin
+        let mut pads = vec![0; 2 * self.rank];
+        for &Margin { axis, before, after } in &self.margins {
+            pads[axis] = before;
+            pads[self.rank + axis] = after;
+        }
         let value = match self.filling {
             Filling::Constant(value) => value.0,
             _ => 0.0,
         };
-        vec![
-            Tensor::integers(&before.chain(after).collect::<Vec<_>>()),
-            Tensor::F32(Vec::new(), vec![value]),
-            Tensor::integers(&axes),
-        ]
+        vec![Tensor::integers(&pads), Tensor::F32(Vec::new(), vec![value])]
     }
 
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
@@ -135,7 +131,7 @@ impl Pad {
                 }
             };
             let rest = size - offset - g.shape(part)[axis];
-            let part = g.apply(Self::zeros(axis, offset, rest), &[part])?;
+            let part = g.pad_zeros(part, axis, offset, rest)?;
             dx = g.add(dx, part)?;
         }
         Ok(dx)
@@ -143,6 +139,22 @@ impl Pad {
 }
 
 impl Graph {
+    /// `x` with so many zeros before and after along one axis: what undoes a slice.
+    pub(crate) fn pad_zeros(
+        &mut self,
+        x: Value,
+        axis: usize,
+        before: usize,
+        after: usize,
+    ) -> Result<Value, Error> {
+        if before == 0 && after == 0 {
+            return Ok(x);
+        }
+        let margins = vec![Margin { axis, before, after }];
+        let filling = Filling::Constant(Float(0.0));
+        self.apply(Pad { rank: self.shape(x).len(), margins, filling }, &[x])
+    }
+
     /// `x` with so many elements put before and after along every axis; where a
     /// number is negative, so many are taken off, before any are put.
     ///
@@ -187,6 +199,6 @@ impl Graph {
             PadMode::Reflect => Filling::Reflect,
             PadMode::Edge => Filling::Edge,
         };
-        self.apply(Pad { margins, filling }, &[kept])
+        self.apply(Pad { rank: before.len(), margins, filling }, &[kept])
     }
 }

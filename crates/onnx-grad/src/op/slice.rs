@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Operator, Pad, Pullback};
+use super::{Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{self, TensorType};
@@ -101,7 +101,7 @@ impl Graph {
             let mut shape = self.shape(x).to_vec();
             shape.insert(axis + 1, 1);
             x = self.reshape(x, &shape)?;
-            x = self.apply(Pad::zeros(axis + 1, 0, step - 1), &[x])?;
+            x = self.pad_zeros(x, axis + 1, 0, step - 1)?;
             shape.remove(axis + 1);
             shape[axis] = cut.size * step;
             x = self.reshape(x, &shape)?;
@@ -110,10 +110,7 @@ impl Graph {
             x = self.slice(x, axis as i64, 0..filled)?;
         }
         let (before, after) = (first, size - first - filled);
-        if before == 0 && after == 0 {
-            return Ok(x);
-        }
-        self.apply(Pad::zeros(axis, before, after), &[x])
+        self.pad_zeros(x, axis, before, after)
     }
 
     /// The part of `x` within a range of an axis.

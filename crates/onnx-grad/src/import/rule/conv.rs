@@ -43,9 +43,9 @@ fn conv_transpose(c: &mut Call) -> Results {
     let mut added = match c.ints("output_padding")? {
         Some(list) => {
             let natural = list.iter().map(|&n| n.try_into().ok()).collect::<Option<Vec<usize>>>();
-            natural.filter(|list| list.len() == axes).ok_or_else(|| Error::Malformed {
-                reason: format!("output_padding {list:?}"),
-            })?
+            natural
+                .filter(|list| list.len() == axes)
+                .ok_or_else(|| Error::Malformed { reason: format!("output_padding {list:?}") })?
         }
         None => vec![0; axes],
     };

@@ -31,9 +31,6 @@ fn own(c: &mut Call, i: usize, shape: &[usize]) -> Result<Value, Error> {
 }
 
 fn layer_norm(c: &mut Call) -> Results {
-    if c.wants(1) || c.wants(2) {
-        return Err(unsupported("a mean or deviation as a result"));
-    }
     let axis = c.axis(0, c.int("axis", -1)?)?;
     let epsilon = c.float("epsilon", 1e-5)?;
     let x = c.value(0)?;
@@ -43,7 +40,20 @@ fn layer_norm(c: &mut Call) -> Results {
         Some(_) => Some(own(c, 2, &shape)?),
         None => None,
     };
-    one(c.g.layer_norm(x, scale, bias, axis as i64, epsilon)?)
+    let y = c.g.layer_norm(x, scale, bias, axis as i64, epsilon)?;
+    if !c.wants(1) && !c.wants(2) {
+        return one(y);
+    }
+    let axes: Vec<i64> = (axis..c.g.shape(x).len()).map(|a| a as i64).collect();
+    let mean = c.g.reduce_mean(x, &axes, true)?;
+    let centred = c.g.sub(x, mean)?;
+    let square = c.g.mul(centred, centred)?;
+    let variance = c.g.reduce_mean(square, &axes, true)?;
+    let epsilon = c.g.scalar(epsilon);
+    let shifted = c.g.add(variance, epsilon)?;
+    let deviation = c.g.sqrt(shifted)?;
+    let inverse = c.g.reciprocal(deviation)?;
+    Ok([y, mean, inverse].map(Operand::Value).into())
 }
 
 /// Batch statistics in training, whatever `training_mode` says, and the next

@@ -122,6 +122,8 @@ fn resize(c: &mut Call) -> Results {
             if !(1.0..=1e9).contains(&size) {
                 return Err(malformed(format!("a size of {n}")));
             }
+            // a ratio that rounds up is not what a scale does, which rounds down
+            scaled &= ratio.is_some_and(|r| (sizes[axis] as f64 * r).floor() == size);
             sizes[axis] = size as usize;
             scales[axis] = ratio.unwrap_or(1.0) as f32;
         }
