@@ -17,11 +17,11 @@ use crate::{
     view::{self, Prepared},
 };
 
-/// Most views that go through the encoder at once.
+/// Views that go through the encoder at once.
 const BATCH: usize = 64;
-/// Most voxels of them: boxes are many times a plane, and so are an encoder's
-/// activations.
-const BATCH_VOXELS: usize = 1 << 22;
+/// Most voxels of boxes that do: a box is many times a plane, and so are an
+/// encoder's activations. Planes keep to their number, which decides the last bits.
+const BOX_VOXELS: usize = 1 << 22;
 /// Volumes whose embeddings share one Parquet file.
 const VOLUMES_PER_PART: usize = 64;
 
@@ -153,7 +153,10 @@ impl Embedder {
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Result<(Vec<f32>, Vec<f32>), EmbedError> {
         let voxels = view.voxels();
-        let batch = (BATCH_VOXELS / voxels.max(1)).clamp(1, BATCH);
+        let batch = match view.slices {
+            None => BATCH,
+            Some(_) => (BOX_VOXELS / voxels.max(1)).clamp(1, BATCH),
+        };
         let (mut embeddings, mut projections) = (Vec::new(), Vec::new());
         for first in (0..count).step_by(batch) {
             let rows = batch.min(count - first);
