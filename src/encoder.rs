@@ -250,8 +250,7 @@ impl Encoder {
             Some(flat) => self.buffers.bind_flat(g, flat)?,
             None => self.buffers.bind_initializers(g, &weights.buffers)?,
         };
-        let parameters =
-            self.all.join(&[(&self.trained, &trained), (&self.frozen, &frozen)])?;
+        let parameters = self.all.join(&[(&self.trained, &trained), (&self.frozen, &frozen)])?;
         let bound = Bound { parameters: parameters.iter(), buffers: buffers.iter() };
         let mut builder = Builder::new(g, Source::Bind(bound), Mode::Train { step });
         let (h, z) = self.network(&mut builder, views)?;
@@ -278,8 +277,7 @@ impl Encoder {
         let trained = self.trained.bind_initializers(&mut g, &weights.trained)?;
         let frozen = self.frozen.bind_initializers(&mut g, &weights.frozen)?;
         let buffers = self.buffers.bind_initializers(&mut g, &weights.buffers)?;
-        let parameters =
-            self.all.join(&[(&self.trained, &trained), (&self.frozen, &frozen)])?;
+        let parameters = self.all.join(&[(&self.trained, &trained), (&self.frozen, &frozen)])?;
         let bound = Bound { parameters: parameters.iter(), buffers: buffers.iter() };
         let mut builder = Builder::new(&mut g, Source::Bind(bound), Mode::Infer);
         let (h, z) = self.network(&mut builder, views)?;

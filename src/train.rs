@@ -27,8 +27,8 @@ use crate::{
 
 pub use batch::{BatchError, Sampler};
 pub use checkpoint::CheckpointError;
-pub use optimizer::{OptimizerKind, Precision};
 use checkpoint::State;
+pub use optimizer::{OptimizerKind, Precision};
 
 /// How an encoder is trained, as a pipeline sets it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -43,7 +43,8 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
         resume,
     };
     let settings = &config.train;
-    let progress = Progress::new("train", "pairs", settings.steps * settings.batch * settings.accumulate);
+    let progress =
+        Progress::new("train", "pairs", settings.steps * settings.batch * settings.accumulate);
     let outcome = train::train(&runtime, &task, &config.view, settings, &progress)?;
     progress.finish();
     if !outcome.complete {

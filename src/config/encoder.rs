@@ -81,7 +81,11 @@ impl RawEncoder {
             }),
             "vit-tiny" | "vit-small" => {
                 self.only(&["patch"])?;
-                Architecture::Vit(if name == "vit-tiny" { Vit::tiny(patch) } else { Vit::small(patch) })
+                Architecture::Vit(if name == "vit-tiny" {
+                    Vit::tiny(patch)
+                } else {
+                    Vit::small(patch)
+                })
             }
             "resnet-18" | "resnet-50" | "resnet-18-3d" | "convnext-tiny" => {
                 self.only(&[])?;

@@ -82,7 +82,12 @@ impl<'a> Builder<'a> {
     }
 
     /// The next buffer: state that follows the batches and has no gradient.
-    pub fn buffer(&mut self, name: String, shape: &[usize], init: Init) -> Result<Value, EncoderError> {
+    pub fn buffer(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        init: Init,
+    ) -> Result<Value, EncoderError> {
         match &mut self.source {
             Source::Declare(declared) => {
                 let value = self.g.input(&name, ElementType::F32, shape);
@@ -165,8 +170,5 @@ impl<'a> Builder<'a> {
 
 /// A network asks for the same parameters every time, so this is not reached.
 fn missing() -> EncoderError {
-    EncoderError::Shape {
-        requirement: "a value for every parameter",
-        received: "fewer".to_owned(),
-    }
+    EncoderError::Shape { requirement: "a value for every parameter", received: "fewer".to_owned() }
 }

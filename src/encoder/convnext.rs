@@ -13,8 +13,6 @@ use super::{
 
 /// Blocks and channels of each stage.
 const STAGES: [(usize, usize); 4] = [(3, 96), (3, 192), (9, 384), (3, 768)];
-/// Width of the embedding.
-pub(super) const DIM: usize = 768;
 /// Side of the depthwise kernel.
 const KERNEL: usize = 7;
 /// Standard deviation of the weights (section A.1).
@@ -53,7 +51,8 @@ fn block(b: &mut Builder, name: &str, x: Value) -> Result<Value, EncoderError> {
         pads_after: vec![KERNEL / 2; 2],
         ..Sliding::unit(2)
     };
-    let weight = Parameter::new(format!("{name}.dwconv.weight"), &[channels, 1, KERNEL, KERNEL], true);
+    let weight =
+        Parameter::new(format!("{name}.dwconv.weight"), &[channels, 1, KERNEL, KERNEL], true);
     let weight = b.parameter(weight, Init::Normal(DEVIATION))?;
     let bias = Parameter::new(format!("{name}.dwconv.bias"), &[channels], false);
     let bias = b.parameter(bias, Init::Constant(0.0))?;
@@ -79,7 +78,8 @@ fn conv(
     side: usize,
 ) -> Result<Value, EncoderError> {
     let inputs = b.g.shape(x)[1];
-    let weight = Parameter::new(format!("{name}.conv.weight"), &[channels, inputs, side, side], true);
+    let weight =
+        Parameter::new(format!("{name}.conv.weight"), &[channels, inputs, side, side], true);
     let weight = b.parameter(weight, Init::Normal(DEVIATION))?;
     let bias = Parameter::new(format!("{name}.conv.bias"), &[channels], false);
     let bias = b.parameter(bias, Init::Constant(0.0))?;

@@ -35,7 +35,10 @@ impl Imported {
         let mut options = ImportOptions::default();
         let describe = read(path, &options)?;
         let refuse = |requirement, received: String| {
-            Err(EncoderError::Shape { requirement, received: format!("{received} in the ONNX file") })
+            Err(EncoderError::Shape {
+                requirement,
+                received: format!("{received} in the ONNX file"),
+            })
         };
         let [input] = describe.inputs() else {
             let received = format!("{} inputs", describe.inputs().len());
@@ -93,7 +96,8 @@ impl Imported {
             }
             Mode::Infer => grad::Mode::Infer,
         };
-        let binding = Binding { inputs: &[views], parameters: &parameters, buffers: &buffers, mode };
+        let binding =
+            Binding { inputs: &[views], parameters: &parameters, buffers: &buffers, mode };
         let applied = self.forward.apply(b.g, binding).map_err(|e| file(&self.path, e))?;
         if let Mode::Train { .. } = b.mode() {
             b.next_buffers.extend(applied.buffers);
@@ -142,10 +146,9 @@ pub(super) fn numbers(
 ) -> Result<HashMap<String, (Vec<usize>, Vec<f32>)>, EncoderError> {
     let forward = read(path, &ImportOptions::default())?;
     let mut numbers = HashMap::new();
-    for (layout, flat) in [
-        (forward.layout(), forward.parameters()),
-        (forward.buffers(), forward.buffer_values()),
-    ] {
+    for (layout, flat) in
+        [(forward.layout(), forward.parameters()), (forward.buffers(), forward.buffer_values())]
+    {
         for (index, parameter) in layout.parameters().iter().enumerate() {
             let start = layout.offset(index).unwrap_or_default();
             let count: usize = parameter.shape.iter().product();

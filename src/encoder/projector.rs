@@ -11,11 +11,7 @@ use super::{EncoderError, builder::Builder};
 pub(super) const PARAMETERS: usize = 4;
 
 /// From embeddings `[N, dim]` to projections `[N, projection]`.
-pub(super) fn forward(
-    b: &mut Builder,
-    h: Value,
-    projection: usize,
-) -> Result<Value, EncoderError> {
+pub(super) fn forward(b: &mut Builder, h: Value, projection: usize) -> Result<Value, EncoderError> {
     let dim = b.g.shape(h).last().copied().unwrap_or(1);
     let hidden = b.linear(h, "projector1", dim)?;
     let hidden = b.g.gelu(hidden)?;

@@ -37,11 +37,6 @@ impl ResNet {
         Self { blocks: [3, 4, 6, 3], bottleneck: true, axes: 2 }
     }
 
-    /// Width of the embedding.
-    pub fn dim(&self) -> usize {
-        8 * WIDTH * if self.bottleneck { EXPANSION } else { 1 }
-    }
-
     /// From views `[N, 1, (D,) H, W]` to embeddings `[N, dim]`.
     pub(super) fn forward(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
         let mut stem = self.sliding(7, 2);

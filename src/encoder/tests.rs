@@ -106,9 +106,8 @@ fn the_last_blocks_alone_are_trained() {
     // freezing changes no draw
     let (all_weights, two_weights) = (all.initial_weights(3), two.initial_weights(3));
     let name = "layer4.1.conv2.weight";
-    let start = |encoder: &Encoder| {
-        encoder.layout().offset(encoder.layout().find(name).unwrap()).unwrap()
-    };
+    let start =
+        |encoder: &Encoder| encoder.layout().offset(encoder.layout().find(name).unwrap()).unwrap();
     assert_eq!(all_weights.trained[start(&all)], two_weights.trained[start(&two)]);
 }
 
@@ -119,7 +118,10 @@ fn weights_of_an_earlier_run_are_taken_by_their_names() {
     let encoder = open(Architecture::ResNet(ResNet::resnet18(2)), &VIEW);
     let earlier = encoder.initial_weights(5);
     std::fs::write(&path, encoder.export(&earlier, Vec::new()).unwrap()).unwrap();
-    let resumed = Settings { weights: Some(path.clone()), ..settings(Architecture::ResNet(ResNet::resnet18(2))) };
+    let resumed = Settings {
+        weights: Some(path.clone()),
+        ..settings(Architecture::ResNet(ResNet::resnet18(2)))
+    };
     let resumed = Encoder::open(&resumed, &VIEW).unwrap();
     assert_eq!(resumed.initial_weights(6), earlier);
     assert_ne!(resumed.source_digest(), "");

@@ -24,7 +24,9 @@ pub(super) fn nodes_on(session: &Session, provider: &str) -> Result<Vec<String>,
     // hands out here for as long as the session lives; every pointer is to
     // memory of the stated length that it has just written.
     unsafe {
-        for &part in list(|to, count| (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), to, count))? {
+        for &part in
+            list(|to, count| (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), to, count))?
+        {
             if text(|to| (api.EpAssignedSubgraph_GetEpName)(part, to))? != provider {
                 continue;
             }
@@ -58,7 +60,9 @@ unsafe fn list<'a, T>(
 ///
 /// # Safety
 /// The call writes a text that ends in a zero byte, or null.
-unsafe fn text(call: impl FnOnce(*mut *const c_char) -> sys::OrtStatusPtr) -> Result<String, RuntimeError> {
+unsafe fn text(
+    call: impl FnOnce(*mut *const c_char) -> sys::OrtStatusPtr,
+) -> Result<String, RuntimeError> {
     let mut start = std::ptr::null();
     check(call(&mut start))?;
     if start.is_null() {
@@ -74,7 +78,8 @@ fn check(status: sys::OrtStatusPtr) -> Result<(), RuntimeError> {
     }
     // SAFETY: a status that is not null is ours to read and to give back, once.
     let message = unsafe {
-        let message = CStr::from_ptr((ort::api().GetErrorMessage)(status.0)).to_string_lossy().into_owned();
+        let message =
+            CStr::from_ptr((ort::api().GetErrorMessage)(status.0)).to_string_lossy().into_owned();
         (ort::api().ReleaseStatus)(status.0);
         message
     };

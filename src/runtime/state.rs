@@ -86,7 +86,15 @@ impl StepSession {
         let [ping, pong] = &mut buffers;
         let bindings = [bind(ping, pong)?, bind(pong, ping)?];
         let options = [run_options("1")?, run_options("2")?];
-        Ok(Self { session, bindings, options, buffers, inputs: given, outputs: reported, present: 0 })
+        Ok(Self {
+            session,
+            bindings,
+            options,
+            buffers,
+            inputs: given,
+            outputs: reported,
+            present: 0,
+        })
     }
 
     /// Runs one step on the values of the inputs, in their order, and returns
@@ -102,7 +110,10 @@ impl StepSession {
         let (binding, options) = (&self.bindings[self.present], &self.options[self.present]);
         self.session.run_binding_with_options(binding, options).map_err(failed("run a step"))?;
         self.present = 1 - self.present;
-        self.outputs.iter().map(|value| Ok(read(value)?.first().copied().unwrap_or(f32::NAN))).collect()
+        self.outputs
+            .iter()
+            .map(|value| Ok(read(value)?.first().copied().unwrap_or(f32::NAN)))
+            .collect()
     }
 
     /// The values of the present state, in the order it was given in.

@@ -69,7 +69,8 @@ pub use op::{
     BatchNormTraining, Coordinates, Interpolation, InterpolationMode, PadMode, Rounding, Sliding,
 };
 pub use optimizer::{
-    AdamW, Lars, LossScale, Optimizer, OptimizerState, Sgd, Unscaled, accumulate, clip_by_global_norm,
+    AdamW, Lars, LossScale, Optimizer, OptimizerState, Sgd, Unscaled, accumulate,
+    clip_by_global_norm,
 };
 pub use parameters::{Layout, Parameter, block_of};
 pub use shape::ElementType;
