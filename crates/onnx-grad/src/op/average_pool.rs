@@ -1,7 +1,7 @@
 //! The mean of a sliding window.
 
 use super::pool::Pool;
-use super::{Attribute, Operator, Pullback, Sliding};
+use super::{Attribute, Operator, PadMode, Pullback, Sliding};
 use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{TensorType, count};
@@ -131,7 +131,20 @@ impl Graph {
             let after = after.max(sliding.pads_after[axis]);
             pool.sliding.pads_after[axis] = after;
         }
-        let mut y = self.apply(AveragePool { pool: pool.clone() }, &[x])?;
+        let wide = pool.sliding.clone();
+        let mut framed = x;
+        if wide.pads_before != wide.pads_after {
+            // the CUDA provider has read the padding before as that after, too
+            let frame = |pads: &[usize]| -> Vec<i64> {
+                let pads = pads.iter().map(|&n| i64::try_from(n).unwrap_or(i64::MAX));
+                [0, 0].into_iter().chain(pads).collect()
+            };
+            let (before, after) = (frame(&wide.pads_before), frame(&wide.pads_after));
+            framed = self.pad(x, &before, &after, PadMode::Constant(0.0))?;
+            pool.sliding.pads_before.fill(0);
+            pool.sliding.pads_after.fill(0);
+        }
+        let y = self.apply(AveragePool { pool }, &[framed])?;
         let mut correction = None;
         for axis in 0..kernel.len() {
             let size = image[axis + 2];
@@ -139,7 +152,6 @@ impl Graph {
                 true => (sliding.pads_before[axis], sliding.pads_after[axis]),
                 false => (0, 0),
             };
-            let wide = &pool.sliding;
             if (before, after) == (wide.pads_before[axis], wide.pads_after[axis]) {
                 continue;
             }
@@ -166,9 +178,9 @@ impl Graph {
                 None => factors,
             });
         }
-        if let Some(correction) = correction {
-            y = self.mul(y, correction)?;
+        match correction {
+            Some(correction) => self.mul(y, correction),
+            None => Ok(y),
         }
-        Ok(y)
     }
 }
