@@ -204,18 +204,6 @@ proptest! {
     ) {
         let (kernel, sliding) = sliding(&axes);
         let x = Array::random(&image([n, c], &axes), 51);
-        // under a ceiling, steps may lead out of what ONNX Runtime lets be padded
-        let over = |a: &Axis| {
-            let end = a.starts(ceil).last().unwrap() + (a.dilation * (a.kernel - 1)) as i64;
-            end + 1 >= (a.image + a.kernel) as i64
-        };
-        if axes.iter().any(over) {
-            let mut g = Graph::new();
-            let input = g.input("x", ElementType::F32, &x.shape);
-            let y = g.average_pool(input, &kernel, &sliding, ceil, include);
-            assert!(matches!(y, Err(Error::Shape { .. })), "{y:?}");
-            return Ok(());
-        }
         check(
             &[x],
             |g, x| g.average_pool(x[0], &kernel, &sliding, ceil, include),
