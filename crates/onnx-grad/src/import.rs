@@ -517,14 +517,14 @@ fn inputs(
     graph: &GraphProto,
     options: &ImportOptions,
 ) -> Result<Vec<Signature>, Error> {
-    let infos = program.inputs.iter().filter_map(|&(place, _)| graph.input.get(place));
-    let inputs = infos.map(|info| Signature::of(info, options)).collect::<Result<Vec<_>, _>>()?;
-    for (name, _) in &options.shapes {
-        if !inputs.iter().any(|input| input.name == *name) {
-            return Err(Error::UnknownName { kind: "input", name: name.clone() });
-        }
+    let infos: Vec<_> =
+        program.inputs.iter().filter_map(|&(place, _)| graph.input.get(place)).collect();
+    if let Some((name, _)) =
+        options.shapes.iter().find(|(name, _)| !infos.iter().any(|info| info.name == *name))
+    {
+        return Err(Error::UnknownName { kind: "input", name: name.clone() });
     }
-    Ok(inputs)
+    infos.into_iter().map(|info| Signature::of(info, options)).collect()
 }
 
 fn read_tensor(tensor: &TensorProto, folder: &Folder) -> Result<Constant, Error> {

@@ -145,7 +145,7 @@ fn expand(c: &mut Call) -> Results {
 /// What is repeated along the first of several axes may be so in the graph,
 /// where it follows the batch.
 fn expanded(c: &mut Call, shape: &[usize]) -> Results {
-    if let Operand::Constant(x) = c.operand(0)?.clone() {
+    if let Operand::Constant(x) | Operand::Repeated(x, _) = c.operand(0)?.clone() {
         let repeats = x.shape.len() < shape.len() || x.shape.first() != shape.first();
         if shape.len() >= 2 && repeats {
             return one(Operand::Repeated(x, shape.to_vec()));
