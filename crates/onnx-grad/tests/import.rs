@@ -448,6 +448,30 @@ fn folding_is_bounded() {
 }
 
 #[test]
+fn empty_constants_do_not_take_what_their_shapes_name() {
+    let empty = |dims: &[i64]| TensorProto { dims: dims.to_vec(), ..integers("e", &[]) };
+    let long = i64::from(i32::MAX);
+    for (dims, op, inputs, attribute) in [
+        ([long, 0], "Concat", &["e", "e"][..], int("axis", 1)),
+        ([long, 0], "Gather", &["e", "i"][..], int("axis", 1)),
+        ([long, 0], "ReduceMax", &["e"][..], ints("axes", &[1])),
+        ([0, long], "Transpose", &["e"][..], ints("perm", &[1, 0])),
+    ] {
+        let message = product(|g| {
+            g.node[1].output[0] = "q".to_owned();
+            g.node.push(node(op, inputs, &["f"], &[attribute]));
+            g.node.push(node("Size", &["f"], &["n"], &[]));
+            g.node.push(node("Cast", &["n"], &["c"], &[int("to", 1)]));
+            g.node.push(node("Mul", &["q", "c"], &["y"], &[]));
+            g.initializer.push(empty(&dims));
+            g.initializer.push(integers("i", &[]));
+        });
+        // an answer or a refusal, and no allocation
+        let _ = read(&message);
+    }
+}
+
+#[test]
 fn data_stand_in_files_beside_the_model() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("external");
     let _ = std::fs::remove_dir_all(&folder);

@@ -50,7 +50,8 @@ impl Graph {
         if ratio == 0.0 {
             return Ok(x);
         }
-        let kept = self.kept(&self.shape(x).to_vec(), ratio, seed, site)?;
+        let shape = self.shape(x).to_vec();
+        let kept = self.kept(&shape, ratio, seed, site)?;
         let (scale, zero) = (self.scalar(1.0 / (1.0 - ratio)), self.scalar(0.0));
         let scaled = self.mul(x, scale)?;
         self.where_(kept, scaled, zero)
