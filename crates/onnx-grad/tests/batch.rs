@@ -189,7 +189,7 @@ fn tokens(batch: usize) -> Graph {
 
 #[test]
 fn the_batch_may_be_joined_with_what_follows_it() {
-    for built in [1, 2, 3] {
+    for built in [2, 3, 5] {
         let mut g = Graph::new();
         let x = g.input("x", ElementType::F32, &[built, 3, 2, 5]);
         // as attention does, to multiply matrices head by head

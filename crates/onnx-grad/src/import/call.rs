@@ -12,6 +12,7 @@ use super::constant::{Constant, Elements};
 use super::fold;
 use super::program::{Slot, Step};
 use super::rule::Rule;
+use super::signature::limits;
 
 /// How many elements all folded tensors of one walk may have together.
 const FOLDED: usize = 1 << 24;
@@ -153,12 +154,8 @@ impl Call<'_, '_> {
     pub fn constant(&self, i: usize) -> Result<Option<Arc<Constant>>, Error> {
         match self.given(i) {
             None => Ok(None),
-            Some(Operand::Repeated(constant, shape)) => {
-                limits_of_fold(count(shape))?;
-                Ok(Some(Arc::new(fold::stretch(constant, shape)?)))
-            }
             Some(Operand::Constant(constant)) => Ok(Some(constant.clone())),
-            Some(Operand::Value(_)) => Err(Error::NotConstant { operand: i }),
+            Some(_) => Err(Error::NotConstant { operand: i }),
         }
     }
 
@@ -267,8 +264,9 @@ impl Call<'_, '_> {
     pub fn tensor(&self, name: &str) -> Result<Option<Constant>, Error> {
         let tensor = self.attribute(name, 4)?.and_then(|a| a.t.as_ref());
         let read = |tensor| {
-            let known = Constant::read(tensor, None)?;
-            Ok(known)
+            let constant = Constant::read(tensor, None)?;
+            limits(&constant.shape)?;
+            Ok(constant)
         };
         tensor.map(read).transpose()
     }
@@ -282,16 +280,6 @@ impl Call<'_, '_> {
     /// Whether a result is asked for.
     pub fn wants(&self, output: usize) -> bool {
         self.step.outputs.get(output).is_some_and(Option::is_some)
-    }
-}
-
-fn limits_of_fold(received: usize) -> Result<(), Error> {
-    match received <= FOLDED {
-        true => Ok(()),
-        false => {
-            let what = "elements of a folded constant".to_owned();
-            Err(Error::Limit { what, received, limit: FOLDED })
-        }
     }
 }
 

@@ -46,9 +46,10 @@ pub(super) fn broadcast_places(from: &[usize], to: &[usize]) -> Vec<usize> {
 
 /// The step between neighbours along each axis.
 pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
+    let mut strides: Vec<usize> = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
+        // beyond a word only where there are no elements
+        strides[axis - 1] = strides[axis].wrapping_mul(shape[axis]);
     }
     strides
 }
@@ -202,21 +203,17 @@ pub(super) fn choose(
     Ok(Constant { shape: shape.to_vec(), elements })
 }
 
-/// Integers folded over axes, which stay as ones.
+/// Integers folded over the axes that are ones in `kept`.
 pub(super) fn reduce(
     x: &Constant,
-    axes: &[usize],
+    kept: &[usize],
     f: impl Fn(i64, i64) -> Option<i64>,
 ) -> Result<Constant, Error> {
     let Elements::Int(data) = &x.elements else {
         return Err(types(x, x, "integers"));
     };
-    let mut kept = x.shape.clone();
-    for &axis in axes {
-        kept[axis] = 1;
-    }
-    let mut result: Vec<Option<i64>> = vec![None; count(&kept)];
-    for (&value, place) in data.iter().zip(broadcast_places(&kept, &x.shape)) {
+    let mut result: Vec<Option<i64>> = vec![None; count(kept)];
+    for (&value, place) in data.iter().zip(broadcast_places(kept, &x.shape)) {
         let total = match result[place] {
             Some(total) => f(total, value),
             None => Some(value),
@@ -227,5 +224,5 @@ pub(super) fn reduce(
     }
     let result: Option<Vec<i64>> = result.into_iter().collect();
     let empty = || Error::Malformed { reason: "a reduction over nothing".to_owned() };
-    Ok(Constant { shape: kept, elements: Elements::Int(result.ok_or_else(empty)?) })
+    Ok(Constant { shape: kept.to_vec(), elements: Elements::Int(result.ok_or_else(empty)?) })
 }

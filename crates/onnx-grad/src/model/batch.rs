@@ -188,7 +188,8 @@ fn follow(
     let place = Some(axis).filter(|to| *to < op.shape.len() && keeps(to));
     let place = place.or_else(|| (0..op.shape.len()).find(keeps));
     // joined with the axes after it, or parted from them, the batch comes first
-    let holds = |to: &usize| op.shape[*to] % batch == 0 && count(&op.shape[..*to]) == before;
+    let holds =
+        |to: &usize| op.shape[*to].is_multiple_of(batch) && count(&op.shape[..*to]) == before;
     let place = place.or_else(|| (0..op.shape.len()).rev().find(holds));
     let Some(to) = place else {
         return Err(format!(

@@ -8,6 +8,7 @@ use crate::shape::{self, count};
 use super::super::call::{Call, Operand, Results, one, unsupported};
 use super::super::constant::Constant;
 use super::super::fold;
+use super::super::signature::limits;
 
 pub(super) const RULES: &[Rule] = &[
     Rule { operator: "Concat", roles: &[Data], apply: concat },
@@ -103,6 +104,7 @@ fn squeeze(c: &mut Call) -> Results {
 fn unsqueeze(c: &mut Call) -> Results {
     let mut ty = c.ty(0)?;
     let axes = c.ints_or_operand("axes", 1)?.ok_or_else(|| malformed("no axes are given"))?;
+    limits(&vec![1; axes.len()])?;
     let mut shape = ty.shape.clone();
     ty.shape.resize(shape.len() + axes.len(), 1);
     for axis in shape::axes("Unsqueeze", &axes, &ty)? {
@@ -145,7 +147,7 @@ fn expand(c: &mut Call) -> Results {
 /// What is repeated along the first of several axes may be so in the graph,
 /// where it follows the batch.
 fn expanded(c: &mut Call, shape: &[usize]) -> Results {
-    if let Operand::Constant(x) = c.operand(0)?.clone() {
+    if let Operand::Constant(x) | Operand::Repeated(x, _) = c.operand(0)?.clone() {
         let repeats = x.shape.len() < shape.len() || x.shape.first() != shape.first();
         if shape.len() >= 2 && repeats {
             return one(Operand::Repeated(x, shape.to_vec()));
@@ -202,7 +204,9 @@ fn concat(c: &mut Call) -> Results {
         }
         shape[axis] += part.shape[axis];
     }
-    c.fold(&shape)?;
+    if c.fold(&shape)? == 0 {
+        return one(fold::pick(&parts[0], &shape, &[])?);
+    }
     let mut result = fold::pick(&parts[0], &[0], &[])?;
     for row in 0..before {
         for part in &parts {

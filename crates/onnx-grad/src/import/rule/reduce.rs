@@ -51,8 +51,11 @@ fn reduce(c: &mut Call, method: Method, integers: Option<fn(i64, i64) -> Option<
     if let (Operand::Constant(x), Some(f)) = (c.operand(0)?.clone(), integers)
         && ty.element != ElementType::F32
     {
-        let folded = fold::reduce(&x, &axes, f)?;
-        c.fold(&folded.shape)?;
+        c.fold(&ty.shape)?;
+        let mut kept = ty.shape.clone();
+        axes.iter().for_each(|&axis| kept[axis] = 1);
+        c.fold(&kept)?;
+        let folded = fold::reduce(&x, &kept, f)?;
         let kept = folded.shape.iter().enumerate().filter(|(a, _)| keep || !axes.contains(a));
         let shape = kept.map(|(_, &n)| n).collect();
         return one(Constant { shape, elements: folded.elements });

@@ -59,7 +59,9 @@ fn gather(c: &mut Call) -> Results {
     shape.splice(axis..=axis, indices.shape.iter().copied());
     match c.operand(0)?.clone() {
         Operand::Constant(x) => {
-            c.fold(&shape)?;
+            if c.fold(&shape)? == 0 {
+                return one(fold::pick(&x, &shape, &[])?);
+            }
             let strides = fold::row_major(&x.shape);
             let before = fold::places(&x.shape[..axis], &strides[..axis], 0);
             let after = fold::places(&x.shape[axis + 1..], &strides[axis + 1..], 0);
