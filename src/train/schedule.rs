@@ -19,13 +19,20 @@ pub(super) fn learning_rate(settings: &Settings, step: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{pairing::Weights, view::Augment};
+    use crate::{
+        pairing::Weights,
+        train::{OptimizerKind, Precision},
+        view::Augment,
+    };
 
     #[test]
     fn rises_then_falls() {
         let settings = Settings {
             steps: 100,
             batch: 8,
+            accumulate: 1,
+            optimizer: OptimizerKind::AdamW,
+            precision: Precision::F32,
             learning_rate: 1.0,
             warmup: 10,
             weight_decay: 0.0,
