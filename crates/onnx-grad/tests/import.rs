@@ -242,6 +242,16 @@ fn masks_numbers_and_patterns_are_not_trained() {
         g.initializer.push(floats("low", &[], &[-3.0]));
     });
     assert_eq!(names(&read(&message).unwrap()), [("w", true), ("b", false)]);
+    // nor a number that several nodes share
+    let message = product(|g| {
+        g.node[1].output[0] = "s".to_owned();
+        g.node.push(node("Mul", &["s", "scale"], &["t"], &[]));
+        g.node.push(node("Mul", &["t", "scale"], &["y"], &[]));
+        g.initializer.push(floats("scale", &[1], &[0.5]));
+    });
+    let forward = read(&message).unwrap();
+    assert_eq!(names(&forward), [("w", true), ("b", false)]);
+    assert!(forward.remarks().is_empty());
     // zeros alone are a bias, not a mask
     let message = product(|g| g.initializer[1].float_data = vec![0.0; 4]);
     assert_eq!(names(&read(&message).unwrap()), [("w", true), ("b", false)]);
