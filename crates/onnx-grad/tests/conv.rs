@@ -396,3 +396,20 @@ fn what_does_not_fit_is_refused() {
         assert!(matches!(error, Error::Shape { operator: "ConvTranspose", .. }), "{error}");
     }
 }
+
+#[test]
+fn gradients_at_sizes_beyond_the_machine() {
+    let (many, half) = (1 << 40, 1 << 62);
+    for (x, k, groups) in [
+        (vec![1, many, 1, 1], vec![many, many, 1, 1], 1),
+        (vec![many, many, many, 1], vec![many, many, 1, 1], 1),
+        (vec![1, 2, 12, half], vec![2, 1, 6, 6], 2),
+    ] {
+        let mut g = Graph::new();
+        let [x, k] = [("x", x), ("k", k)].map(|(n, s)| g.input(n, ElementType::F32, &s));
+        let y = g.conv(x, k, None, groups, &Sliding::unit(2)).unwrap();
+        let loss = g.reduce_sum(y, &[0, 1, 2, 3], false).unwrap();
+        // whether shapes or an error come back, nothing overflows on the way
+        let _ = gradient(&mut g, loss, &[x, k]);
+    }
+}

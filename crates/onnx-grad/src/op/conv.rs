@@ -29,11 +29,9 @@ impl Conv {
             && depth.checked_mul(self.groups) == Some(*c)
             && o.checked_rem(self.groups) == Some(0)
             && bias.is_none_or(|bias| bias == [*o]);
-        let mut shape = vec![*n, *o];
-        for axis in 0..if fits { axes } else { return None } {
-            shape.push(self.sliding.places(axis, image[axis], kernel[axis])?);
-        }
-        Some(shape)
+        let places = |axis: usize| self.sliding.places(axis, image[axis], kernel[axis]);
+        let shape = [Some(*n), Some(*o)].into_iter().chain((0..axes).map(places));
+        if fits { shape.collect() } else { None }
     }
 
     /// The cotangent of `x`: the transpose of the convolution as a linear map.

@@ -30,15 +30,15 @@ impl ConvTranspose {
             && c == channels
             && c.checked_rem(*groups) == Some(0)
             && bias.is_none_or(|bias| bias == [o]);
-        let mut shape = vec![*n, o];
-        for i in 0..if fits { axes } else { return None } {
+        let size = |i: usize| {
             let extra = Some(self.output_padding[i]).filter(|&extra| extra < sliding.strides[i])?;
             let steps = places[i].checked_sub(1)?.checked_mul(sliding.strides[i])?;
             let whole = steps.checked_add(sliding.reach(i, kernel[i])?)?.checked_add(extra)?;
             let cut = sliding.pads_before[i].checked_add(sliding.pads_after[i])?;
-            shape.push(whole.checked_sub(cut).filter(|&size| size > 0)?);
-        }
-        Some(shape)
+            whole.checked_sub(cut).filter(|&size| size > 0)
+        };
+        let shape = [Some(*n), Some(o)].into_iter().chain((0..axes).map(size));
+        if fits { shape.collect() } else { None }
     }
 }
 
