@@ -9,7 +9,10 @@ mod runtime;
 #[path = "support/transformer.rs"]
 mod transformer;
 
-use onnx_grad::{ElementType, Error, Graph, Value, model};
+use onnx_grad::{
+    Coordinates, ElementType, Error, Graph, Interpolation, InterpolationMode, PadMode, Rounding,
+    Sliding, Value, model,
+};
 use reference::{Array, assert_close};
 use runtime::Model;
 use transformer::{TOKENS, WIDTH};
@@ -45,6 +48,50 @@ fn any_batch_agrees_with_the_static_graph() {
         for batch in [1, 3, 7] {
             let x = Array::random(&[batch, TOKENS, WIDTH], 2);
             let bytes = model::write(&encoder(batch, &weights), &Default::default()).unwrap();
+            let expected = Model::load(&bytes).run(&[("x", &x)]);
+            let received = dynamic.run(&[("x", &x)]);
+            assert_close("y", &received["y"], &expected["y"], 1e-6);
+        }
+    }
+}
+
+/// Normalisations, pools, padding and resizing, for a batch.
+fn images(batch: usize) -> Graph {
+    let mut g = Graph::new();
+    let x = g.input("x", ElementType::F32, &[batch, 2, 5, 6]);
+    let scale = g.constant_f32(&[2], &[0.5, 2.0]).unwrap();
+    let bias = g.constant_f32(&[2], &[1.0, -1.0]).unwrap();
+    let overlapping = Sliding {
+        strides: vec![2, 2],
+        pads_before: vec![1, 1],
+        pads_after: vec![1, 0],
+        ..Sliding::unit(2)
+    };
+    let nearest = InterpolationMode::Nearest(Rounding::Floor);
+    let how = Interpolation { mode: nearest, coordinates: Coordinates::Asymmetric };
+    let mut embed = || {
+        let y = g.batch_norm(x, scale, bias, bias, scale, 1e-5)?;
+        let y = g.max_pool(y, &[3, 3], &overlapping, false)?;
+        let y = g.resize(y, &[batch, 2, 5, 7], None, how)?;
+        let y = g.group_norm(y, 1, scale, bias, 1e-5)?;
+        let y = g.pad(y, &[0, 0, 1, -1], &[0, 0, 0, 2], PadMode::Reflect)?;
+        let y = g.instance_norm(y, scale, bias, 1e-5)?;
+        let y = g.average_pool(y, &[3, 3], &overlapping, true, false)?;
+        let y = g.global_average_pool(y)?;
+        g.output("y", y);
+        Ok::<(), Error>(())
+    };
+    embed().unwrap();
+    g
+}
+
+#[test]
+fn images_in_any_batch_agree_with_the_static_graph() {
+    for built in [1, 2, 5] {
+        let mut dynamic = Model::load(&model::write(&images(built), &options()).unwrap());
+        for batch in [1, 3] {
+            let x = Array::random(&[batch, 2, 5, 6], 3);
+            let bytes = model::write(&images(batch), &Default::default()).unwrap();
             let expected = Model::load(&bytes).run(&[("x", &x)]);
             let received = dynamic.run(&[("x", &x)]);
             assert_close("y", &received["y"], &expected["y"], 1e-6);

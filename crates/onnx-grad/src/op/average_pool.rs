@@ -1,5 +1,7 @@
 //! The mean of a sliding window.
 
+use std::ops::Range;
+
 use super::pool::Pool;
 use super::{Attribute, Operator, PadMode, Pullback, Sliding};
 use crate::Error;
@@ -96,6 +98,26 @@ impl Operator for Spread {
     }
 }
 
+/// For every window along an axis its size by the number of its elements that
+/// count: those within a range of places, from the padding before on.
+fn factors(
+    kernel: usize,
+    sliding: &Sliding,
+    axis: usize,
+    windows: usize,
+    counted: Range<usize>,
+) -> Vec<f32> {
+    let (stride, dilation) = (sliding.strides[axis], sliding.dilations[axis]);
+    let factor = |window: usize| {
+        let elements_before = |place: usize| {
+            let room = place.saturating_sub(window * stride);
+            room.div_ceil(dilation).min(kernel)
+        };
+        kernel as f32 / (elements_before(counted.end) - elements_before(counted.start)) as f32
+    };
+    (0..windows).map(factor).collect()
+}
+
 impl Graph {
     /// The mean of every window of `x` `[n, c, ..]`, `kernel` elements along each
     /// of one to three spatial axes; the zeros of the padding count as elements
@@ -160,16 +182,9 @@ impl Graph {
                 let required = format!("at most {MOST_ELEMENTS} windows along an axis");
                 return Err(Error::shape("AveragePool", required, &[self.ty(x)]));
             }
-            let (stride, step) = (wide.strides[axis], wide.dilations[axis]);
             let margin = wide.pads_before[axis];
-            let factor = |place: usize| {
-                // the window's elements before a place of the padded image
-                let below = |end: usize| end.saturating_sub(place * stride).div_ceil(step);
-                let counted =
-                    below(margin + size + after).min(kernel[axis]) - below(margin - before);
-                kernel[axis] as f32 / counted as f32
-            };
-            let factors: Vec<f32> = (0..windows).map(factor).collect();
+            let counted = margin - before..margin + size + after;
+            let factors = factors(kernel[axis], &wide, axis, windows, counted);
             let mut shape = vec![1; kernel.len()];
             shape[axis] = windows;
             let factors = self.constant_f32(&shape, &factors)?;
