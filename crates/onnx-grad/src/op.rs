@@ -18,6 +18,7 @@ mod compare;
 mod conv;
 mod dropout;
 mod einsum;
+mod gather;
 mod layout;
 mod matmul;
 mod max_pool;
@@ -46,6 +47,7 @@ use {
     binary::Binary,
     compare::{Compare, Not},
     conv::{Conv, ConvTranspose},
+    gather::{Gather, GatherElements, OneHot},
     layout::Transpose,
     matmul::{Gemm, MatMul},
     max_pool::MaxPool,
@@ -54,8 +56,8 @@ use {
     partition::{Concat, Split},
     reduce::Reduce,
     resize::Resize,
-    scatter::{GatherElements, ScatterElements},
-    select::{Cast, Clip, Gather, OneHot, Where},
+    scatter::{ScatterElements, TakeElements},
+    select::{Cast, Clip, Trilu, Where},
     slice::Slice,
     softmax::Softmax,
     unary::{Identity, Unary},
@@ -88,7 +90,7 @@ macro_rules! operators {
 operators! {
     Activation, AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand,
     Gather, GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, Not, OneHot, Pad, PRelu, Reduce,
-    Reshape, Resize, ScatterElements, Slice, Softmax, Split, Spread, Transpose, Unary, Where,
+    Reshape, Resize, ScatterElements, Slice, Softmax, Split, Spread, TakeElements, Transpose, Trilu, Unary, Where,
 }
 
 /// The rules of one operator.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/draw.rs"]
+mod draw;
 #[path = "support/problem.rs"]
 mod problem;
 #[path = "support/reference.rs"]
@@ -10,143 +12,113 @@ mod reference;
 #[path = "support/runtime.rs"]
 mod runtime;
 
-use onnx_grad::PadMode;
+use draw::{cases, narrowed, shape, shape_and_axes, shape_and_axis, size};
+use onnx_grad::{Error, Graph, PadMode, Value};
 use problem::check;
+use proptest::prelude::*;
 use reference::Array;
 
-#[test]
-fn gather() {
-    let x = [Array::random(&[3, 4, 2], 8)];
-    // a row twice, one never, and one counted from the back
-    let rows = [2usize, 0, 2, 1, 0, 2];
-    for (axis, indices) in [(0, [2, 0, -1, 1, 0, 2]), (1, [2, 0, 2, 1, -4, 2])] {
-        check(
-            &x,
-            |g, x| {
-                let indices = g.constant_i64(&[2, 3], &indices)?;
-                g.gather(x[0], indices, axis)
-            },
-            |x| match axis {
-                0 => {
-                    Array::from_fn(&[2, 3, 4, 2], |i| x[0].at(&[rows[i[0] * 3 + i[1]], i[2], i[3]]))
-                }
-                _ => {
-                    Array::from_fn(&[3, 2, 3, 2], |i| x[0].at(&[i[0], rows[i[1] * 3 + i[2]], i[3]]))
-                }
-            },
-        );
-    }
-    check(
-        &x,
-        |g, x| {
-            let index = g.constant_i64(&[], &[1])?;
-            g.gather(x[0], index, -1)
-        },
-        |x| Array::from_fn(&[3, 4], |i| x[0].at(&[i[0], i[1], 1])),
-    );
+/// A reduction and what it makes of the elements that it takes together.
+type Reduction = (fn(&mut Graph, Value, &[i64], bool) -> Result<Value, Error>, fn(&[f64]) -> f64);
+
+/// Two matrices with leading axes that broadcast.
+fn product() -> impl Strategy<Value = [Vec<usize>; 2]> {
+    ((size(), size(), size()), shape(0..=2)).prop_flat_map(|((m, k, n), batch)| {
+        let leading = (narrowed(batch.clone()), narrowed(batch));
+        leading.prop_map(move |(a, b)| [[a, vec![m, k]].concat(), [b, vec![k, n]].concat()])
+    })
+}
+
+fn swap(x: &Array) -> Array {
+    let mut perm: Vec<usize> = (0..x.shape.len()).collect();
+    perm.swap(x.shape.len() - 2, x.shape.len() - 1);
+    x.transpose(&perm)
 }
 
 #[test]
 fn matmul() {
-    let shapes: [(&[usize], &[usize]); 9] = [
-        (&[2, 3], &[3, 4]),
-        (&[1, 3], &[3, 1]),
-        (&[5, 2, 3], &[3, 4]),
-        (&[1, 1, 3], &[3, 2]),
-        (&[2, 2, 2, 3], &[3, 4]),
-        (&[2, 2, 3], &[2, 3, 4]),
-        (&[2, 1, 2, 3], &[3, 3, 2]),
-        (&[1, 2, 3], &[4, 3, 2]),
-        (&[2, 3], &[2, 3, 4]),
-    ];
-    for (a, b) in shapes {
-        let x = [Array::random(a, 9), Array::random(b, 10)];
-        check(&x, |g, x| g.matmul(x[0], x[1]), |x| x[0].matmul(&x[1]));
-    }
-}
-
-#[test]
-fn matmul_of_transposed_operands() {
-    // the transpositions become part of the products, forwards and backwards
-    let swap = |x: &Array| {
-        let mut perm: Vec<usize> = (0..x.shape.len()).collect();
-        perm.swap(x.shape.len() - 2, x.shape.len() - 1);
-        x.transpose(&perm)
-    };
-    let shapes: [(&[usize], &[usize]); 3] =
-        [(&[3, 2], &[4, 3]), (&[2, 3, 2], &[2, 4, 3]), (&[2, 2, 2, 3], &[4, 3])];
-    for (a, b) in shapes {
-        let b = Array::random(b, 12);
-        let perm: &[usize] = if b.shape.len() == 2 { &[1, 0] } else { &[0, 2, 1] };
-        let both = a.len() < 4;
+    // each operand as it is, or as the transposition of another value, and the
+    // product transposed: the transpositions become part of the products
+    proptest!(cases(64), |(shapes in product(), turned: [bool; 3], seed: u64)| {
+        let mut x = [Array::random(&shapes[0], seed), Array::random(&shapes[1], seed ^ 1)];
+        for (x, &turned) in x.iter_mut().zip(&turned) {
+            if turned {
+                *x = swap(x);
+            }
+        }
+        let turn = |g: &mut Graph, x: Value| {
+            let mut perm: Vec<usize> = (0..g.shape(x).len()).collect();
+            let rank = perm.len();
+            perm.swap(rank - 2, rank - 1);
+            g.transpose(x, &perm)
+        };
         check(
-            &[Array::random(a, 11), b],
+            &x,
             |g, x| {
-                let left = if both { g.transpose(x[0], perm)? } else { x[0] };
-                let right = g.transpose(x[1], perm)?;
-                g.matmul(left, right)
+                let a = if turned[0] { turn(g, x[0])? } else { x[0] };
+                let b = if turned[1] { turn(g, x[1])? } else { x[1] };
+                let y = g.matmul(a, b)?;
+                if turned[2] { turn(g, y) } else { Ok(y) }
             },
-            |x| match both {
-                true => swap(&x[0]).matmul(&swap(&x[1])),
-                false => x[0].matmul(&swap(&x[1])),
+            |x| {
+                let flip = |x: &Array, turned: bool| if turned { swap(x) } else { x.clone() };
+                flip(&flip(&x[0], turned[0]).matmul(&flip(&x[1], turned[1])), turned[2])
             },
         );
-    }
-    for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
-        let a: [usize; 2] = if ta { [3, 2] } else { [2, 3] };
-        let b: [usize; 2] = if tb { [4, 3] } else { [3, 4] };
-        let flip = |x: &Array, t: bool| if t { swap(x) } else { x.clone() };
-        check(
-            &[Array::random(&a, 13), Array::random(&b, 14)],
-            |g, x| g.gemm(x[0], ta, x[1], tb),
-            |x| flip(&x[0], ta).matmul(&flip(&x[1], tb)),
-        );
-    }
+    });
 }
 
 #[test]
-fn transpose_after_a_product() {
-    let x = [Array::random(&[2, 2, 3], 15), Array::random(&[2, 3, 4], 16)];
-    check(
-        &x,
-        |g, x| {
-            let y = g.matmul(x[0], x[1])?;
-            let y = g.transpose(y, &[0, 2, 1])?;
-            g.tanh(y)
-        },
-        |x| x[0].matmul(&x[1]).transpose(&[0, 2, 1]).map(f64::tanh),
-    );
+fn gemm() {
+    let sizes = (size(), size(), size());
+    proptest!(cases(16), |((m, k, n) in sizes, turned: [bool; 2], seed: u64)| {
+        let flip = |x: Array, turned: bool| if turned { swap(&x) } else { x };
+        let x = [
+            flip(Array::random(&[m, k], seed), turned[0]),
+            flip(Array::random(&[k, n], seed ^ 1), turned[1]),
+        ];
+        check(
+            &x,
+            |g, x| g.gemm(x[0], turned[0], x[1], turned[1]),
+            |x| flip(x[0].clone(), turned[0]).matmul(&flip(x[1].clone(), turned[1])),
+        );
+    });
 }
 
 #[test]
 fn reduction() {
-    for keep in [true, false] {
-        for (shape, axes) in [
-            (&[2, 3, 4][..], &[0usize, 2][..]),
-            (&[2, 3, 4], &[1]),
-            (&[1, 3], &[0]),
-            (&[3, 1], &[1]),
-            (&[2, 3], &[0, 1]),
-            (&[2, 3], &[]),
-        ] {
-            let x = [Array::random(shape, 17)];
-            let signed: Vec<i64> = axes.iter().map(|&a| a as i64 - shape.len() as i64).collect();
-            let squeezed = |y: Array| {
+    let kinds: [Reduction; 7] = [
+        (Graph::reduce_sum, |line| line.iter().sum()),
+        (Graph::reduce_mean, |line| line.iter().sum::<f64>() / line.len() as f64),
+        (Graph::reduce_max, |line| line.iter().copied().fold(f64::MIN, f64::max)),
+        (Graph::reduce_min, |line| line.iter().copied().fold(f64::MAX, f64::min)),
+        (Graph::reduce_l1, |line| line.iter().map(|x| x.abs()).sum()),
+        (Graph::reduce_l2, |line| line.iter().map(|x| x * x).sum::<f64>().sqrt()),
+        (Graph::reduce_sum_square, |line| line.iter().map(|x| x * x).sum()),
+    ];
+    proptest!(cases(16), |((shape, axes) in shape_and_axes(0..=3), keep: bool, seed: u64)| {
+        let x = [Array::random(&shape, seed)];
+        let signed: Vec<i64> = axes.iter().map(|&a| a as i64 - shape.len() as i64).collect();
+        for (build, reference) in kinds {
+            let naive = |x: &[Array]| {
+                let y = x[0].reduce(&axes, reference);
                 let kept = (0..shape.len()).filter(|a| keep || !axes.contains(a));
                 y.reshape(&kept.map(|a| y.shape[a]).collect::<Vec<_>>())
             };
-            let max = |line: &[f64]| line.iter().copied().fold(f64::MIN, f64::max);
-            let l2 = |line: &[f64]| line.iter().map(|x| x * x).sum::<f64>().sqrt();
-            check(&x, |g, x| g.reduce_sum(x[0], &signed, keep), |x| squeezed(x[0].sum(axes)));
-            check(&x, |g, x| g.reduce_mean(x[0], &signed, keep), |x| squeezed(x[0].mean(axes)));
-            check(
-                &x,
-                |g, x| g.reduce_max(x[0], &signed, keep),
-                |x| squeezed(x[0].reduce(axes, max)),
-            );
-            check(&x, |g, x| g.reduce_l2(x[0], &signed, keep), |x| squeezed(x[0].reduce(axes, l2)));
+            check(&x, |g, x| build(g, x[0], &signed, keep), naive);
         }
-    }
+    });
+}
+
+#[test]
+fn flattening() {
+    proptest!(cases(8), |(shape in shape(0..=4), axis in 0..=4usize, back: bool, seed: u64)| {
+        let axis = axis.min(shape.len());
+        let flat = [shape[..axis].iter().product(), shape[axis..].iter().product()];
+        let signed = axis as i64 - if back && axis < shape.len() { shape.len() as i64 } else { 0 };
+        let x = [Array::random(&shape, seed)];
+        check(&x, |g, x| g.flatten(x[0], signed), |x| x[0].reshape(&flat));
+    });
 }
 
 #[test]
@@ -154,16 +126,33 @@ fn arrangement() {
     let x = [Array::random(&[2, 3, 4], 18)];
     check(&x, |g, x| g.reshape(x[0], &[4, 6]), |x| x[0].reshape(&[4, 6]));
     check(&x, |g, x| g.unsqueeze(x[0], &[0, -1]), |x| x[0].reshape(&[1, 2, 3, 4, 1]));
-    for perm in [[0, 2, 1], [1, 2, 0], [2, 0, 1], [2, 1, 0], [0, 1, 2]] {
-        check(&x, |g, x| g.transpose(x[0], &perm), |x| x[0].transpose(&perm));
-    }
     let one = [Array::random(&[1, 3, 1], 19)];
     check(&one, |g, x| g.squeeze(x[0], &[0, -1]), |x| x[0].reshape(&[3]));
-    check(
-        &one,
-        |g, x| g.expand(x[0], &[2, 4, 3, 2]),
-        |x| Array::from_fn(&[2, 4, 3, 2], |i| x[0].broadcast_at(i)),
-    );
+}
+
+#[test]
+fn transpose() {
+    let drawn = shape(0..=4).prop_flat_map(|shape| {
+        let perm: Vec<usize> = (0..shape.len()).collect();
+        (Just(shape), Just(perm).prop_shuffle())
+    });
+    proptest!(cases(24), |((shape, perm) in drawn, seed: u64)| {
+        let x = [Array::random(&shape, seed)];
+        check(&x, |g, x| g.transpose(x[0], &perm), |x| x[0].transpose(&perm));
+    });
+}
+
+#[test]
+fn expand() {
+    let drawn = shape(0..=3).prop_flat_map(|full| (narrowed(full.clone()), Just(full)));
+    proptest!(cases(16), |((narrow, full) in drawn, seed: u64)| {
+        let x = [Array::random(&narrow, seed)];
+        check(
+            &x,
+            |g, x| g.expand(x[0], &full),
+            |x| Array::from_fn(&full, |i| x[0].broadcast_at(i)),
+        );
+    });
 }
 
 #[test]
@@ -197,11 +186,11 @@ fn partition() {
 
 #[test]
 fn softmax() {
-    for (shape, axis) in [(&[2, 3, 4][..], 1), (&[2, 5], 1), (&[3, 2], 0), (&[2, 1], 1)] {
-        let x = [Array::random(shape, 24)];
+    proptest!(cases(16), |((shape, axis) in shape_and_axis(1..=3), seed: u64)| {
+        let x = [Array::random(&shape, seed)];
         check(&x, |g, x| g.softmax(x[0], axis as i64), |x| x[0].softmax(axis));
         check(&x, |g, x| g.log_softmax(x[0], axis as i64), |x| x[0].softmax(axis).map(f64::ln));
-    }
+    });
 }
 
 #[test]

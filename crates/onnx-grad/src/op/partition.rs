@@ -29,7 +29,8 @@ impl Operator for Concat {
             if expected != first.shape || x.element != first.element {
                 return Err(wrong());
             }
-            result.shape[self.axis] += x.shape[self.axis];
+            let size = &mut result.shape[self.axis];
+            *size = size.saturating_add(x.shape[self.axis]);
         }
         Ok(vec![result])
     }
@@ -59,7 +60,7 @@ impl Operator for Split {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        let total = self.sizes.iter().sum::<usize>();
+        let total = self.sizes.iter().fold(0usize, |sum, &size| sum.saturating_add(size));
         match inputs {
             [x] if x.shape.get(self.axis) == Some(&total) && !self.sizes.is_empty() => {
                 let part = |&size: &usize| {

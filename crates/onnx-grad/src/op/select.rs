@@ -3,82 +3,7 @@
 use super::{Attribute, Float, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
-use crate::shape::{self, ElementType, TensorType, broadcast, count};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Gather {
-    axis: usize,
-}
-
-impl Operator for Gather {
-    fn name(&self) -> &'static str {
-        "Gather"
-    }
-
-    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        match inputs {
-            [_, indices] if indices.element != ElementType::I64 => {
-                Err(Error::element_type("Gather", "indices of I64", inputs))
-            }
-            [x, indices] if self.axis < x.shape.len() => {
-                let mut shape = x.shape.clone();
-                shape.splice(self.axis..=self.axis, indices.shape.iter().copied());
-                Ok(vec![TensorType::new(x.element, shape)])
-            }
-            _ => Err(Error::shape("Gather", format!("an axis {}", self.axis), inputs)),
-        }
-    }
-
-    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
-        vec![("axis", Attribute::Int(self.axis as i64))]
-    }
-
-    /// A product with the matrix that is one where a row was taken: unlike a
-    /// scatter it gives the same bits every time, on every device.
-    fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
-        let dy = node.cotangent(g, 0)?;
-        let (x, indices) = (node.inputs[0], node.inputs[1]);
-        let shape = g.shape(x).to_vec();
-        let taken = count(g.shape(indices));
-        let (before, after) = (count(&shape[..self.axis]), count(&shape[self.axis + 1..]));
-        let depth = shape[self.axis];
-        let indices = g.reshape(indices, &[taken])?;
-        let chosen = g.apply(OneHot { depth }, &[indices])?;
-        let dy = g.reshape(dy, &[before, taken, after])?;
-        let dx = g.matmul(chosen, dy)?;
-        Ok(vec![Some(g.reshape(dx, &shape)?), None])
-    }
-}
-
-/// `[depth, n]` from n indices: one where the row is the column's index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct OneHot {
-    depth: usize,
-}
-
-impl Operator for OneHot {
-    fn name(&self) -> &'static str {
-        "OneHot"
-    }
-
-    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        match inputs {
-            [indices] if indices.shape.len() == 1 => {
-                let shape = [self.depth, indices.shape[0]];
-                Ok(vec![TensorType::new(ElementType::F32, shape)])
-            }
-            _ => Err(Error::shape("OneHot", "a vector of indices", inputs)),
-        }
-    }
-
-    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
-        vec![("axis", Attribute::Int(0))]
-    }
-
-    fn constants(&self) -> Vec<Tensor> {
-        vec![Tensor::integers(&[self.depth]), Tensor::F32(vec![2], vec![0.0, 1.0])]
-    }
-}
+use crate::shape::{ElementType, TensorType, broadcast};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Where;
@@ -114,6 +39,41 @@ impl Operator for Where {
             }
         }
         Ok(cotangents)
+    }
+}
+
+/// A triangle of the last two axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Trilu {
+    upper: bool,
+    k: i64,
+}
+
+impl Operator for Trilu {
+    fn name(&self) -> &'static str {
+        "Trilu"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        match inputs {
+            [x] if x.shape.len() >= 2 => Ok(vec![(*x).clone()]),
+            _ => Err(Error::shape("Trilu", "two axes", inputs)),
+        }
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        vec![("upper", Attribute::Int(self.upper.into()))]
+    }
+
+    fn constants(&self) -> Vec<Tensor> {
+        // beyond any diagonal there is, and far from what would overflow
+        let k = self.k.clamp(-(1 << 40), 1 << 40);
+        vec![Tensor::I64(Vec::new(), vec![k])]
+    }
+
+    fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
+        let dy = node.cotangent(g, 0)?;
+        Ok(vec![Some(g.apply(*self, &[dy])?)])
     }
 }
 
@@ -173,49 +133,16 @@ impl Operator for Clip {
 }
 
 impl Graph {
-    /// The elements of `x`, of any type, at these `i64` places of an axis; the
-    /// shape of the indices, `[]` for a single one, takes the place of the axis.
-    ///
-    /// ONNX counts negative indices from the back, and so does this; constant ones
-    /// are best made positive by whoever adds them, which shares the node.
+    /// The upper or the lower triangle of the last two axes of `x`, of any type,
+    /// zero elsewhere; `k` moves the last diagonal that is kept to the right.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the axis is absent, [`Error::ElementType`] where
-    /// the indices are not `i64`.
-    pub fn gather(&mut self, x: Value, indices: Value, axis: i64) -> Result<Value, Error> {
-        let axis = shape::axis("Gather", axis, self.ty(x))?;
-        self.apply(Gather { axis }, &[x, indices])
-    }
-
-    /// The upper or the lower triangle of the last two axes of `x`, of `f32` or
-    /// `i64`, zero elsewhere; `k` moves the diagonal that is kept to the right.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where there are not two axes, [`Error::ElementType`]
-    /// where `x` is of another type.
+    /// [`Error::Shape`] where there are not two axes.
     ///
     /// # Source
-    /// ONNX `Trilu`, as a `Where` on the places of rows and columns.
+    /// ONNX `Trilu`.
     pub fn trilu(&mut self, x: Value, upper: bool, k: i64) -> Result<Value, Error> {
-        let ty = self.ty(x);
-        let &[.., rows, columns] = &ty.shape[..] else {
-            return Err(Error::shape("Trilu", "two axes", &[ty]));
-        };
-        let zero = match ty.element {
-            ElementType::F32 => self.scalar(0.0),
-            ElementType::I64 => self.constant_i64(&[], &[0])?,
-            _ => return Err(Error::element_type("Trilu", "F32 or I64", &[ty])),
-        };
-        let diagonal: Vec<i64> = (0..rows as i64).map(|i| i.saturating_add(k)).collect();
-        let places: Vec<i64> = (0..columns as i64).collect();
-        let diagonal = self.constant_i64(&[rows, 1], &diagonal)?;
-        let places = self.constant_i64(&[columns], &places)?;
-        let kept = if upper {
-            self.less_or_equal(diagonal, places)?
-        } else {
-            self.less_or_equal(places, diagonal)?
-        };
-        self.where_(kept, x, zero)
+        self.apply(Trilu { upper, k }, &[x])
     }
 
     /// `a` where the condition holds, else `b`; all three broadcast.
