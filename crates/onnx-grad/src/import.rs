@@ -42,7 +42,9 @@ pub struct ImportOptions {
     /// The outputs to compute, or any values between: all outputs where none
     /// is named.
     pub outputs: Vec<String>,
-    /// Names of initializers that are not trained; `*` stands for anything.
+    /// Names of initializers that are not trained; `*` stands for anything. The
+    /// file does not tell what PyTorch holds as a buffer, fixed positions or the
+    /// colours' means, from a parameter.
     pub constants: Vec<String>,
     /// Names of initializers that several nodes train as one although all
     /// their elements are equal; `*` stands for anything. Exporters merge what

@@ -44,6 +44,14 @@
 //! ONNX Runtime may write it before every node has read the input. Sessions for
 //! training are created with memory patterns off.
 //!
+//! # Graphs that other programs exported
+//!
+//! A [`Forward`] is a graph read from an ONNX file, with its weights: which of
+//! them are trained, which are running averages, and the way to add it to a
+//! [`Graph`]. Exports of PyTorch are best made from `model.eval()` with
+//! `training=TrainingMode.PRESERVE, do_constant_folding=False`, which leaves
+//! BatchNormalization as it is.
+//!
 //! # What the graph promises
 //!
 //! Every value has a static shape. The same calls give the same bytes. An

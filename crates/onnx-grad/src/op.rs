@@ -56,7 +56,7 @@ use {
     partition::{Concat, Split},
     reduce::Reduce,
     resize::Resize,
-    scatter::{ScatterElements, TakeDistinct},
+    scatter::{ScatterElements, TakeElements},
     select::{Cast, Clip, Trilu, Where},
     slice::Slice,
     softmax::Softmax,
@@ -88,9 +88,9 @@ macro_rules! operators {
 }
 
 operators! {
-    Activation, AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather,
-    GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, Not, OneHot, Pad, PRelu, Reduce, Reshape, Resize,
-    ScatterElements, Slice, Softmax, Split, Spread, TakeDistinct, Transpose, Trilu, Unary, Where,
+    Activation, AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand,
+    Gather, GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, Not, OneHot, Pad, PRelu, Reduce,
+    Reshape, Resize, ScatterElements, Slice, Softmax, Split, Spread, TakeElements, Transpose, Trilu, Unary, Where,
 }
 
 /// The rules of one operator.

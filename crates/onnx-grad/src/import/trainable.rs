@@ -34,12 +34,13 @@ pub(super) fn part(
     tied: &[String],
     remarks: &mut Vec<Remark>,
 ) -> Result<Vec<Initializer>, Error> {
-    let mut users: HashMap<Slot, Vec<(usize, usize)>> = HashMap::new();
+    let mut users: HashMap<Slot, Vec<(usize, usize, Role)>> = HashMap::new();
     for (s, step) in program.steps.iter().enumerate() {
         let rule = step.rule()?;
         for (i, &slot) in step.inputs.iter().enumerate() {
-            if let Some(slot) = slot.filter(|_| rule.role(i) != Role::Fixed) {
-                users.entry(slot).or_default().push((s, i));
+            let role = rule.role(i);
+            if let Some(slot) = slot.filter(|_| role != Role::Fixed) {
+                users.entry(slot).or_default().push((s, i, role));
             }
         }
     }
@@ -51,10 +52,12 @@ pub(super) fn part(
             Elements::Float(data) => data.windows(2).all(|pair| pair.first() == pair.last()),
             _ => false,
         };
-        let single = initializer.constant.shape.is_empty();
-        if merged && !single && users.len() > 1 && !tied.iter().any(|p| fits(p, &initializer.name))
-        {
-            for &(s, i) in users.get(1..).unwrap_or_default() {
+        // a single number that no operator owns is one of arithmetic
+        let owned = |&(_, _, role): &(usize, usize, Role)| role != Role::Data;
+        let trained = initializer.constant.elements.len() > 1 || users.iter().any(owned);
+        let apart = !tied.iter().any(|pattern| fits(pattern, &initializer.name));
+        if merged && trained && apart && users.len() > 1 {
+            for &(s, i, _) in users.get(1..).unwrap_or_default() {
                 let Some(step) = program.steps.get_mut(s) else { continue };
                 let Some(operand) = step.inputs.get_mut(i) else { continue };
                 *operand = Some(program.slots);
@@ -63,7 +66,7 @@ pub(super) fn part(
                     _ => format!("{}@{}.{i}", initializer.name, step.name),
                 };
                 while !names.insert(name.clone()) {
-                    name.push('\'');
+                    name = format!("{name}'{}", program.slots);
                 }
                 let (slot, constant) = (program.slots, initializer.constant.clone());
                 all.push(Initializer { name, slot, constant, converted: initializer.converted });

@@ -112,7 +112,7 @@ impl Operator for GatherElements {
         }
         let mut dx = g.transpose(dx, &inverse)?;
         for (axis, (&size, &part)) in shape.iter().zip(&taken).enumerate() {
-            if axis != self.axis && part < size {
+            if axis != self.axis {
                 dx = g.pad_zeros(dx, axis, 0, size - part)?;
             }
         }

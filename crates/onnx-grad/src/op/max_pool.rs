@@ -69,7 +69,7 @@ impl Operator for MaxPool {
             let part = g.strided_slice(dy, &starts, &sizes, &steps)?;
             let mut part = g.reshape(part, &flat)?;
             if class > 0 {
-                let before = g.take_distinct(dx, at)?;
+                let before = g.take_elements(dx, at)?;
                 part = g.add(before, part)?;
             }
             dx = g.scatter_elements(dx, at, part)?;

@@ -7,9 +7,9 @@ use crate::shape::{ElementType, TensorType};
 
 /// The elements of a vector at places of which none is named twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TakeDistinct;
+pub(crate) struct TakeElements;
 
-impl Operator for TakeDistinct {
+impl Operator for TakeElements {
     fn name(&self) -> &'static str {
         "GatherElements"
     }
@@ -62,14 +62,14 @@ impl Operator for ScatterElements {
         let shape = g.shape(places).to_vec();
         let zeros = g.zeros(&shape)?;
         let dx = g.scatter_elements(dy, places, zeros)?;
-        Ok(vec![Some(dx), None, Some(g.take_distinct(dy, places)?)])
+        Ok(vec![Some(dx), None, Some(g.take_elements(dy, places)?)])
     }
 }
 
 impl Graph {
     /// The elements of a vector at places of which none is named twice.
-    pub(super) fn take_distinct(&mut self, x: Value, places: Value) -> Result<Value, Error> {
-        self.apply(TakeDistinct, &[x, places])
+    pub(super) fn take_elements(&mut self, x: Value, places: Value) -> Result<Value, Error> {
+        self.apply(TakeElements, &[x, places])
     }
 
     /// A vector with other elements at places of which none is named twice.
