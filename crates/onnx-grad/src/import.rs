@@ -30,7 +30,7 @@ use external::Folder;
 use program::{Program, Slot, Step};
 pub use remark::Remark;
 pub use signature::Signature;
-use trainable::Fate;
+use trainable::{Fate, Initializer};
 
 /// The newest version of the file format that is read.
 const MOST_IR: i64 = 14;
@@ -43,6 +43,11 @@ pub struct ImportOptions {
     pub outputs: Vec<String>,
     /// Names of initializers that are not trained; `*` stands for anything.
     pub constants: Vec<String>,
+    /// Names of initializers that several nodes train as one although all
+    /// their elements are equal; `*` stands for anything. Exporters merge what
+    /// merely has equal elements, biases of zero and scales of one, so without
+    /// this such an initializer is a parameter for each of its users.
+    pub tied: Vec<String>,
     /// Inputs with their whole shapes, in place of what the file says.
     pub shapes: Vec<(String, Vec<usize>)>,
     /// Symbols of sizes with their numbers.
@@ -180,10 +185,10 @@ impl Forward {
         let Some(graph) = &model.graph else {
             return Err(Error::Malformed { reason: "there is no graph".to_owned() });
         };
-        let program = Program::of(model, graph, &options.outputs)?;
+        let mut program = Program::of(model, graph, &options.outputs)?;
         let inputs = inputs(&program, graph, options)?;
         let mut forward = Self {
-            origins: trainable::origins(&program),
+            origins: Vec::new(),
             input_slots: program.inputs.iter().map(|&(_, slot)| slot).collect(),
             inputs,
             outputs: Vec::new(),
@@ -195,7 +200,7 @@ impl Forward {
             remarks: Vec::new(),
             steps: Vec::new(),
         };
-        forward.store(&program, folder, options)?;
+        forward.store(&mut program, folder, options)?;
         let names: Vec<String> = program.outputs.iter().map(|(name, _)| name.clone()).collect();
         forward.steps = program.steps;
         forward.remarks.extend(remark::folded_norms(&forward.steps));
@@ -209,27 +214,34 @@ impl Forward {
     /// Reads the initializers and decides what becomes of each.
     fn store(
         &mut self,
-        program: &Program,
+        program: &mut Program,
         folder: &Folder,
         options: &ImportOptions,
     ) -> Result<(), Error> {
-        let uses = trainable::uses(program, &self.origins)?;
-        for &(tensor, slot) in &program.initializers {
+        let read = |&(tensor, slot): &(&TensorProto, Slot)| {
             let constant = Arc::new(read_tensor(tensor, folder)?);
-            let kept =
-                options.constants.iter().any(|pattern| trainable::fits(pattern, &tensor.name));
-            let uses = uses.get(&slot).copied().unwrap_or_default();
-            let fate = uses.fate(&constant, kept);
-            let parameter = |decay| Parameter::new(&tensor.name, &constant.shape, decay);
+            let converted = Kind::of(tensor.data_type) != Some(Kind::F32);
+            Ok(Initializer { name: tensor.name.clone(), slot, constant, converted })
+        };
+        let initializers =
+            program.initializers.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
+        let initializers =
+            trainable::part(program, initializers, &options.tied, &mut self.remarks)?;
+        self.origins = trainable::origins(program);
+        let uses = trainable::uses(program, &self.origins)?;
+        for Initializer { name, slot, constant, converted } in initializers {
+            let kept = options.constants.iter().any(|pattern| trainable::fits(pattern, &name));
+            let fate = uses.get(&slot).copied().unwrap_or_default().fate(&constant, kept);
+            let parameter = |decay| Parameter::new(&name, &constant.shape, decay);
             match fate {
                 Fate::Trained { decay } => {
                     self.parameters.push(parameter(decay), slot, constant.clone())?;
                 }
                 Fate::Average => self.buffers.push(parameter(false), slot, constant.clone())?,
-                Fate::Constant => self.constants.push((slot, constant.clone())),
+                Fate::Constant => self.constants.push((slot, constant)),
             }
-            if fate != Fate::Constant && Kind::of(tensor.data_type) != Some(Kind::F32) {
-                self.remarks.push(Remark::Converted { tensor: tensor.name.clone() });
+            if fate != Fate::Constant && converted {
+                self.remarks.push(Remark::Converted { tensor: name });
             }
         }
         Ok(())
@@ -377,6 +389,10 @@ impl Forward {
             outputs.push(match slots[slot].clone().ok_or_else(absent)? {
                 Operand::Value(value) => value,
                 Operand::Constant(constant) => constant.bind(g)?,
+                Operand::Repeated(constant, shape) => {
+                    let value = constant.bind(g)?;
+                    g.expand(value, &shape)?
+                }
             });
         }
         Ok(Applied { outputs, buffers: walk.buffers.into_iter().map(|(_, value)| value).collect() })
@@ -435,7 +451,7 @@ fn runs(step: &Step, slots: &[Option<Operand>]) -> Result<bool, Error> {
             },
             // within a branch that is not taken itself
             None => return Ok(false),
-            Some(Operand::Value(_)) => {
+            Some(_) => {
                 let what = "an If whose condition depends on what is fed".to_owned();
                 return Err(Error::Unsupported { what });
             }
@@ -461,7 +477,11 @@ fn take(
             None => None,
         });
     }
-    let results = (rule.apply)(&mut Call { g, step, rule, operands, walk, site })?;
+    let mut call = Call { g, step, rule, operands, walk, site };
+    if !matches!(step.operator.as_str(), "Expand" | "Gather" | "Identity") {
+        call.settle()?;
+    }
+    let results = (rule.apply)(&mut call)?;
     for result in &results {
         signature::limits(result.shape(g))?;
         if let Operand::Value(value) = result
@@ -497,14 +517,14 @@ fn inputs(
     graph: &GraphProto,
     options: &ImportOptions,
 ) -> Result<Vec<Signature>, Error> {
-    let infos = program.inputs.iter().filter_map(|&(place, _)| graph.input.get(place));
-    let inputs = infos.map(|info| Signature::of(info, options)).collect::<Result<Vec<_>, _>>()?;
-    for (name, _) in &options.shapes {
-        if !inputs.iter().any(|input| input.name == *name) {
-            return Err(Error::UnknownName { kind: "input", name: name.clone() });
-        }
+    let infos: Vec<_> =
+        program.inputs.iter().filter_map(|&(place, _)| graph.input.get(place)).collect();
+    if let Some((name, _)) =
+        options.shapes.iter().find(|(name, _)| !infos.iter().any(|info| info.name == *name))
+    {
+        return Err(Error::UnknownName { kind: "input", name: name.clone() });
     }
-    Ok(inputs)
+    infos.into_iter().map(|info| Signature::of(info, options)).collect()
 }
 
 fn read_tensor(tensor: &TensorProto, folder: &Folder) -> Result<Constant, Error> {

@@ -75,7 +75,7 @@ fn named(node: &str, operator: &str) -> (String, String) {
 #[test]
 fn what_ties_the_batch_is_named() {
     let folded = refused(|g, x| g.reshape(x, &[24]));
-    assert_eq!(folded, named("Reshape_0", "Reshape"));
+    assert_eq!(folded, named("y", "output"));
     let folded = refused(|g, x| {
         let y = g.neg(x)?;
         g.reshape(y, &[2, 12])
@@ -138,6 +138,27 @@ fn tokens(batch: usize) -> Graph {
     let y = g.mul(y, halves).unwrap();
     g.output("y", y);
     g
+}
+
+#[test]
+fn the_batch_may_be_joined_with_what_follows_it() {
+    for built in [2, 3, 5] {
+        let mut g = Graph::new();
+        let x = g.input("x", ElementType::F32, &[built, 3, 2, 5]);
+        // as attention does, to multiply matrices head by head
+        let heads = g.reshape(x, &[built * 3, 2, 5]).unwrap();
+        let turned = g.transpose(heads, &[0, 2, 1]).unwrap();
+        let product = g.matmul(heads, turned).unwrap();
+        let y = g.reshape(product, &[1, built, 3, 2, 2]).unwrap();
+        let y = g.squeeze(y, &[0]).unwrap();
+        g.output("y", y);
+        let mut model = Model::load(&model::write(&g, &options()).unwrap());
+        for batch in [1, 3, 4] {
+            let x = Array::random(&[batch, 3, 2, 5], 6);
+            let expected = x.matmul(&x.transpose(&[0, 1, 3, 2]));
+            assert_close("y", &model.run(&[("x", &x)])["y"], &expected, 1e-6);
+        }
+    }
 }
 
 #[test]

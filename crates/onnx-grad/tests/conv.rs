@@ -98,8 +98,8 @@ impl Problem {
                 met.push([n * self.groups * c + image, place * c + i, n * self.groups * o + place]);
             }
         }
-        for axis in 0..places.len() {
-            let sizes = [self.image[axis], self.kernel[axis], places[axis]];
+        for (axis, &places) in places.iter().enumerate() {
+            let sizes = [self.image[axis], self.kernel[axis], places];
             let line: Vec<_> = lines(axis).collect();
             let further = met.iter().flat_map(|at| {
                 line.iter().map(move |step| [0, 1, 2].map(|k| at[k] * sizes[k] + step[k]))

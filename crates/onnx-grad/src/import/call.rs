@@ -9,6 +9,7 @@ use crate::shape::{self, ElementType, TensorType, count};
 
 use super::Mode;
 use super::constant::{Constant, Elements};
+use super::fold;
 use super::program::{Slot, Step};
 use super::rule::Rule;
 
@@ -20,6 +21,9 @@ const FOLDED: usize = 1 << 24;
 pub(super) enum Operand {
     /// Its elements are known.
     Constant(Arc<Constant>),
+    /// Its elements are known, and those of a smaller one repeated along the
+    /// first axis, which may follow the batch.
+    Repeated(Arc<Constant>, Vec<usize>),
     /// It is computed when the graph runs.
     Value(Value),
 }
@@ -31,13 +35,14 @@ impl Operand {
     pub fn shape<'a>(&'a self, g: &'a Graph) -> &'a [usize] {
         match self {
             Self::Constant(constant) => &constant.shape,
+            Self::Repeated(_, shape) => shape,
             Self::Value(value) => g.shape(*value),
         }
     }
 
     pub fn element(&self, g: &Graph) -> ElementType {
         match self {
-            Self::Constant(constant) => constant.element(),
+            Self::Constant(constant) | Self::Repeated(constant, _) => constant.element(),
             Self::Value(value) => g.element_type(*value),
         }
     }
@@ -117,6 +122,10 @@ impl Call<'_, '_> {
         match operand {
             Operand::Value(value) => Ok(*value),
             Operand::Constant(constant) => constant.bind(self.g),
+            Operand::Repeated(constant, shape) => {
+                let value = constant.bind(self.g)?;
+                self.g.expand(value, shape)
+            }
         }
     }
 
@@ -144,6 +153,10 @@ impl Call<'_, '_> {
     pub fn constant(&self, i: usize) -> Result<Option<Arc<Constant>>, Error> {
         match self.given(i) {
             None => Ok(None),
+            Some(Operand::Repeated(constant, shape)) => {
+                limits_of_fold(count(shape))?;
+                Ok(Some(Arc::new(fold::stretch(constant, shape)?)))
+            }
             Some(Operand::Constant(constant)) => Ok(Some(constant.clone())),
             Some(Operand::Value(_)) => Err(Error::NotConstant { operand: i }),
         }
@@ -177,6 +190,25 @@ impl Call<'_, '_> {
     fn wrong_type(&self, required: &'static str, i: usize) -> Error {
         let received = self.operand(i).map(|o| vec![o.element(self.g)]).unwrap_or_default();
         Error::ElementType { operator: self.rule.operator, required, received }
+    }
+
+    /// Repeats what mostly stands for places, integers and truth values, and
+    /// everything where no operand follows what is fed.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        let fed = self.operands.iter().flatten().any(|o| matches!(o, Operand::Value(_)));
+        for i in 0..self.operands.len() {
+            if let Some(Operand::Repeated(constant, shape)) =
+                self.operands.get(i).cloned().flatten()
+                && (!fed || constant.element() != ElementType::F32)
+            {
+                self.fold(&shape)?;
+                let repeated = fold::stretch(&constant, &shape)?;
+                if let Some(operand) = self.operands.get_mut(i) {
+                    *operand = Some(repeated.into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes leave to fold a tensor of this shape.
@@ -250,6 +282,16 @@ impl Call<'_, '_> {
     /// Whether a result is asked for.
     pub fn wants(&self, output: usize) -> bool {
         self.step.outputs.get(output).is_some_and(Option::is_some)
+    }
+}
+
+fn limits_of_fold(received: usize) -> Result<(), Error> {
+    match received <= FOLDED {
+        true => Ok(()),
+        false => {
+            let what = "elements of a folded constant".to_owned();
+            Err(Error::Limit { what, received, limit: FOLDED })
+        }
     }
 }
 

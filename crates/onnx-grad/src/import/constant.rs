@@ -180,7 +180,10 @@ impl Kind {
         let word = |chunk: &[u8]| chunk.iter().rev().fold(0u64, |w, &b| w << 8 | u64::from(b));
         let words = bytes.chunks_exact(self.bytes()).map(word);
         match self {
-            Self::F32 => Elements::Float(words.map(|w| f32::from_bits(w as u32)).collect()),
+            Self::F32 => {
+                let (chunks, _) = bytes.as_chunks();
+                Elements::Float(chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect())
+            }
             Self::F16 => Elements::Float(words.map(|w| half::f16(w as u16)).collect()),
             Self::Bf16 => Elements::Float(words.map(|w| half::bf16(w as u16)).collect()),
             Self::F64 => Elements::Float(words.map(|w| f64::from_bits(w) as f32).collect()),

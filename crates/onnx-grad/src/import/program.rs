@@ -33,6 +33,8 @@ pub(super) struct Step {
     pub attributes: Vec<AttributeProto>,
     pub inputs: Vec<Option<Slot>>,
     pub outputs: Vec<Option<Slot>>,
+    /// The name of the first result.
+    pub result: String,
     /// Truth values on which it runs.
     pub guards: Vec<(Slot, bool)>,
 }
@@ -140,6 +142,10 @@ impl<'m> Program<'m> {
                 }
                 kept.push(step);
             }
+        }
+        // results that nobody reads are not asked for
+        for slot in kept.iter_mut().flat_map(|step| &mut step.outputs) {
+            *slot = slot.filter(|&slot| live[slot]);
         }
         kept.reverse();
         self.steps = kept;
@@ -262,6 +268,7 @@ impl<'m> Builder<'m> {
                     attributes,
                     inputs,
                     outputs,
+                    result: node.output.first().cloned().unwrap_or_default(),
                     guards: scope.guards.clone(),
                 });
                 None
@@ -348,6 +355,7 @@ impl<'m> Builder<'m> {
                     attributes: Vec::new(),
                     inputs: vec![Some(from)],
                     outputs: vec![Some(to)],
+                    result: String::new(),
                     guards: scope.guards.clone(),
                 });
             }

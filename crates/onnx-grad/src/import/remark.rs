@@ -8,11 +8,19 @@ use super::program::Step;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remark {
-    /// All convolutions have biases and nothing normalises: the exporter has
-    /// probably folded BatchNormalization into them, and it is not trained.
+    /// There are convolutions and nothing normalises: the exporter has probably
+    /// folded BatchNormalization into them, and it is not trained.
     FoldedNorms {
         /// The number of convolutions.
         convolutions: usize,
+    },
+    /// An initializer whose elements are all equal has several users, and was
+    /// made a parameter for each: exporters merge what is merely equal.
+    Parted {
+        /// The tensor.
+        tensor: String,
+        /// The number of its users.
+        users: usize,
     },
     /// A tensor of another float type was converted to `f32`.
     Converted {
@@ -26,10 +34,14 @@ impl fmt::Display for Remark {
         match self {
             Self::FoldedNorms { convolutions } => write!(
                 f,
-                "{convolutions} convolutions, all with a bias, and no normalisation: the exporter \
-                 has probably folded BatchNormalization into them; to train it too, export with \
-                 torch.onnx.export(..., training=TrainingMode.TRAINING, do_constant_folding=False)"
+                "{convolutions} convolutions and no normalisation: the exporter has probably folded \
+                 BatchNormalization into them; to train it too, export model.eval() with \
+                 torch.onnx.export(..., dynamo=False, training=TrainingMode.PRESERVE, \
+                 do_constant_folding=False)"
             ),
+            Self::Parted { tensor, users } => {
+                write!(f, "{tensor}, all of whose elements are equal, was made {users} parameters")
+            }
             Self::Converted { tensor } => write!(f, "{tensor} was converted to f32"),
         }
     }
@@ -37,12 +49,9 @@ impl fmt::Display for Remark {
 
 /// Whether normalisation seems to have been folded into convolutions.
 pub(super) fn folded_norms(steps: &[Step]) -> Option<Remark> {
-    let convolutions: Vec<&Step> = steps.iter().filter(|s| s.operator == "Conv").collect();
-    let biased = convolutions.iter().all(|s| matches!(s.inputs[..], [_, _, Some(_)]));
+    let convolutions = steps.iter().filter(|s| s.operator == "Conv").count();
     // norms that an exporter took apart take a root of a mean of squares
     let normalises = |s: &Step| s.operator.contains("Normalization") || s.operator == "Sqrt";
-    if convolutions.len() < 2 || !biased || steps.iter().any(normalises) {
-        return None;
-    }
-    Some(Remark::FoldedNorms { convolutions: convolutions.len() })
+    let folded = convolutions > 1 && !steps.iter().any(normalises);
+    folded.then_some(Remark::FoldedNorms { convolutions })
 }

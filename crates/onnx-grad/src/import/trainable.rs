@@ -1,16 +1,80 @@
 //! Which initializers are trained, which are running averages, and which are
 //! merely constants.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::constant::{Constant, Elements};
 use super::program::{Program, Slot, Step};
+use super::remark::Remark;
 use super::rule::Role;
 use crate::Error;
 
 /// Operators whose result is their first operand seen otherwise.
 const VIEWS: [&str; 7] =
     ["Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
+
+/// A named tensor and the slot that it stands in.
+pub(super) struct Initializer {
+    pub name: String,
+    pub slot: Slot,
+    pub constant: Arc<Constant>,
+    /// Whether it was of another float type than `f32`.
+    pub converted: bool,
+}
+
+/// Gives every user of an initializer its own, where all elements are equal.
+///
+/// Exporters merge initializers that are equal bit by bit: in a model that was
+/// not trained yet all biases of one length are one. An Identity that hands
+/// one on bears the name that the parameter had.
+pub(super) fn part(
+    program: &mut Program,
+    initializers: Vec<Initializer>,
+    tied: &[String],
+    remarks: &mut Vec<Remark>,
+) -> Result<Vec<Initializer>, Error> {
+    let mut users: HashMap<Slot, Vec<(usize, usize)>> = HashMap::new();
+    for (s, step) in program.steps.iter().enumerate() {
+        let rule = step.rule()?;
+        for (i, &slot) in step.inputs.iter().enumerate() {
+            if let Some(slot) = slot.filter(|_| rule.role(i) != Role::Fixed) {
+                users.entry(slot).or_default().push((s, i));
+            }
+        }
+    }
+    let mut names: HashSet<String> = initializers.iter().map(|i| i.name.clone()).collect();
+    let mut all = Vec::new();
+    for initializer in initializers {
+        let users = users.remove(&initializer.slot).unwrap_or_default();
+        let merged = match &initializer.constant.elements {
+            Elements::Float(data) => data.windows(2).all(|pair| pair.first() == pair.last()),
+            _ => false,
+        };
+        let single = initializer.constant.shape.is_empty();
+        if merged && !single && users.len() > 1 && !tied.iter().any(|p| fits(p, &initializer.name))
+        {
+            for &(s, i) in users.get(1..).unwrap_or_default() {
+                let Some(step) = program.steps.get_mut(s) else { continue };
+                let Some(operand) = step.inputs.get_mut(i) else { continue };
+                *operand = Some(program.slots);
+                let mut name = match step.operator.as_str() {
+                    "Identity" if !step.result.is_empty() => step.result.clone(),
+                    _ => format!("{}@{}.{i}", initializer.name, step.name),
+                };
+                while !names.insert(name.clone()) {
+                    name.push('\'');
+                }
+                let (slot, constant) = (program.slots, initializer.constant.clone());
+                all.push(Initializer { name, slot, constant, converted: initializer.converted });
+                program.slots += 1;
+            }
+            remarks.push(Remark::Parted { tensor: initializer.name.clone(), users: users.len() });
+        }
+        all.push(initializer);
+    }
+    Ok(all)
+}
 
 /// How the nodes use an initializer.
 #[derive(Clone, Copy, Debug, Default)]

@@ -187,13 +187,16 @@ fn follow(
     let keeps = |to: &usize| op.shape[*to] == built[axis] && count(&op.shape[..*to]) == before;
     let place = Some(axis).filter(|to| *to < op.shape.len() && keeps(to));
     let place = place.or_else(|| (0..op.shape.len()).find(keeps));
+    // joined with the axes after it, or parted from them, the batch comes first
+    let holds = |to: &usize| op.shape[*to] % batch == 0 && count(&op.shape[..*to]) == before;
+    let place = place.or_else(|| (0..op.shape.len()).rev().find(holds));
     let Some(to) = place else {
         return Err(format!(
             "{built:?} becomes {:?}, where the batch is no longer an axis of its own",
             op.shape
         ));
     };
-    let size = built[axis] / batch * probe;
-    sizes[to] = (size, if to == axis { 0 } else { -1 });
+    let size = op.shape[to] / batch * probe;
+    sizes[to] = (size, if to == axis && op.shape[to] == built[axis] { 0 } else { -1 });
     Ok(sizes)
 }

@@ -21,10 +21,10 @@ impl Live {
                 for input in &node.inputs {
                     values[input.index()] = true;
                 }
-                if !node.op.rules().optional_outputs() {
-                    for output in &node.outputs {
-                        values[output.index()] = true;
-                    }
+                // the first output keeps its name, whoever reads it
+                let named = if node.op.rules().optional_outputs() { 1 } else { usize::MAX };
+                for output in node.outputs.iter().take(named) {
+                    values[output.index()] = true;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The mean of a sliding window.
 
 use super::pool::Pool;
-use super::{Attribute, Operator, Pullback, Sliding};
+use super::{Attribute, Operator, PadMode, Pullback, Sliding};
 use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{TensorType, count};
@@ -32,23 +32,24 @@ impl Operator for AveragePool {
     }
 
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
-        if count(&self.pool.kernel) > MOST_ELEMENTS {
+        let dy = node.cotangent(g, 0)?;
+        let [_, channels, image @ ..] = g.shape(node.inputs[0]) else {
+            return Err(node.no_gradient(self.name(), ""));
+        };
+        if count(&self.pool.kernel).saturating_mul(*channels) > MOST_ELEMENTS {
             return Err(node.no_gradient(self.name(), " with so large a window"));
         }
-        let dy = node.cotangent(g, 0)?;
-        let (image, places) = (g.shape(node.inputs[0]).to_vec(), g.shape(dy).to_vec());
-        let spread = Spread { pool: self.pool.clone(), image: image[2..].to_vec() };
-        let channels = [count(&places[..2]), 1];
-        let dy = g.reshape(dy, &[&channels[..], &places[2..]].concat())?;
-        let dx = g.apply(spread, &[dy])?;
-        Ok(vec![Some(g.reshape(dx, &image)?)])
+        let (channels, image) = (*channels, image.to_vec());
+        let spread = Spread { pool: self.pool.clone(), channels, image };
+        Ok(vec![Some(g.apply(spread, &[dy])?)])
     }
 }
 
-/// The transpose of an [`AveragePool`] as a linear map, for single channels.
+/// The transpose of an [`AveragePool`] as a linear map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Spread {
     pool: Pool,
+    channels: usize,
     image: Vec<usize>,
 }
 
@@ -59,11 +60,11 @@ impl Operator for Spread {
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
         match inputs {
-            [dy] if dy.shape.get(1) == Some(&1) => {
+            [dy] if dy.shape.get(1) == Some(&self.channels) => {
                 let shape = [&dy.shape[..2], &self.image].concat();
                 Ok(vec![TensorType::new(dy.element, shape)])
             }
-            _ => Err(Error::shape(self.name(), "[n, 1, ..]", inputs)),
+            _ => Err(Error::shape(self.name(), "[n, c, ..]", inputs)),
         }
     }
 
@@ -77,15 +78,16 @@ impl Operator for Spread {
         let unreached: Vec<usize> = (0..self.image.len()).map(unreached).collect();
         let mut attributes = self.pool.attributes();
         attributes.retain(|(name, _)| *name != "ceil_mode");
+        attributes.push(("group", Attribute::Int(self.channels as i64)));
         attributes.push(("output_padding", Attribute::ints(&unreached)));
         attributes
     }
 
     fn constants(&self) -> Vec<Tensor> {
-        let kernel = &self.pool.kernel;
-        let elements = count(kernel);
-        let shape = [&[1, 1], &kernel[..]].concat();
-        vec![Tensor::F32(shape, vec![1.0 / elements as f32; elements])]
+        let shape = [&[self.channels, 1], &self.pool.kernel[..]].concat();
+        let share = 1.0 / count(&self.pool.kernel) as f32;
+        let elements = vec![share; count(&shape)];
+        vec![Tensor::F32(shape, elements)]
     }
 
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
@@ -129,7 +131,20 @@ impl Graph {
             let after = after.max(sliding.pads_after[axis]);
             pool.sliding.pads_after[axis] = after;
         }
-        let mut y = self.apply(AveragePool { pool: pool.clone() }, &[x])?;
+        let wide = pool.sliding.clone();
+        let mut framed = x;
+        if wide.pads_before != wide.pads_after {
+            // the CUDA provider has read the padding before as that after, too
+            let frame = |pads: &[usize]| -> Vec<i64> {
+                let pads = pads.iter().map(|&n| i64::try_from(n).unwrap_or(i64::MAX));
+                [0, 0].into_iter().chain(pads).collect()
+            };
+            let (before, after) = (frame(&wide.pads_before), frame(&wide.pads_after));
+            framed = self.pad(x, &before, &after, PadMode::Constant(0.0))?;
+            pool.sliding.pads_before.fill(0);
+            pool.sliding.pads_after.fill(0);
+        }
+        let y = self.apply(AveragePool { pool }, &[framed])?;
         let mut correction = None;
         for axis in 0..kernel.len() {
             let size = image[axis + 2];
@@ -137,7 +152,6 @@ impl Graph {
                 true => (sliding.pads_before[axis], sliding.pads_after[axis]),
                 false => (0, 0),
             };
-            let wide = &pool.sliding;
             if (before, after) == (wide.pads_before[axis], wide.pads_after[axis]) {
                 continue;
             }
@@ -164,9 +178,9 @@ impl Graph {
                 None => factors,
             });
         }
-        if let Some(correction) = correction {
-            y = self.mul(y, correction)?;
+        match correction {
+            Some(correction) => self.mul(y, correction),
+            None => Ok(y),
         }
-        Ok(y)
     }
 }

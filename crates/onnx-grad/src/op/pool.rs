@@ -49,20 +49,19 @@ impl Pool {
             let (kernel, sliding) = (&self.kernel, &self.sliding);
             format!("[n, c, ..] and one to three spatial axes that fit {kernel:?}, {sliding:?}")
         };
-        let [x] = inputs else {
-            return Err(Error::shape(operator, required(), inputs));
-        };
+        let wrong = || Error::shape(operator, required(), inputs);
+        let [x] = inputs else { return Err(wrong()) };
         if x.element != ElementType::F32 {
             return Err(Error::element_type(operator, "F32", inputs));
         }
         let axes = self.kernel.len();
-        let fits = (1..=3).contains(&axes)
-            && self.sliding.axes() == Some(axes)
-            && x.shape.len() == axes + 2;
+        let lists = self.sliding.axes() == Some(axes) && x.shape.len() == axes + 2;
+        if !lists || !(1..=3).contains(&axes) {
+            return Err(wrong());
+        }
         let mut shape = x.shape.clone();
         for axis in 0..axes {
-            let places = if fits { self.places(axis, shape[axis + 2]) } else { None };
-            shape[axis + 2] = places.ok_or_else(|| Error::shape(operator, required(), inputs))?;
+            shape[axis + 2] = self.places(axis, shape[axis + 2]).ok_or_else(wrong)?;
         }
         Ok(shape)
     }

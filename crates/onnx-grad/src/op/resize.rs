@@ -8,6 +8,10 @@ use crate::shape::{ElementType, TensorType, count};
 /// No matrix made here has more elements.
 const MOST_ELEMENTS: usize = 1 << 24;
 
+/// What is nearer to the middle between two elements counts as the middle: the
+/// tolerance of ONNX Runtime 1.31, measured.
+const MIDDLE: f32 = 1e-6;
+
 /// How [`Graph::resize`] finds an element between others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Interpolation {
@@ -68,8 +72,10 @@ impl Interpolation {
         let last = from - 1;
         match self.mode {
             InterpolationMode::Nearest(rounding) => {
+                let middle = (x - x.floor() - 0.5).abs() <= MIDDLE;
                 let nearest = match rounding {
-                    Rounding::PreferFloor if x.fract() == 0.5 => x.floor(),
+                    Rounding::PreferFloor if middle => x.floor(),
+                    Rounding::PreferCeil if middle => x.ceil(),
                     Rounding::PreferFloor | Rounding::PreferCeil => x.round(),
                     Rounding::Floor => x.floor(),
                     Rounding::Ceil => x.ceil(),

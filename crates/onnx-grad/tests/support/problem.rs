@@ -17,6 +17,16 @@ pub fn check(
     build: impl Fn(&mut Graph, &[Value]) -> Result<Value, Error>,
     reference: impl Fn(&[Array]) -> Array,
 ) {
+    check_to(TOLERANCE, inputs, build, reference);
+}
+
+/// As [`check`], to another tolerance.
+pub fn check_to(
+    tolerance: f64,
+    inputs: &[Array],
+    build: impl Fn(&mut Graph, &[Value]) -> Result<Value, Error>,
+    reference: impl Fn(&[Array]) -> Array,
+) {
     let what: Vec<_> = inputs.iter().map(|x| &x.shape).collect();
     let what = format!("{what:?}");
     let mut g = Graph::new();
@@ -40,11 +50,11 @@ pub fn check(
     let feeds: Vec<_> = names.iter().map(String::as_str).zip(inputs).collect();
     let outputs = Model::load(&bytes).run(&feeds);
 
-    assert_close(&format!("{what}: y"), &outputs["y"], &expected, TOLERANCE);
+    assert_close(&format!("{what}: y"), &outputs["y"], &expected, tolerance);
     let loss = |x: &[Array]| reference(x).zip(&weights, |y, w| y * w).total();
     for (name, expected) in names.iter().zip(central_differences(inputs, loss)) {
         let what = format!("{what}: d{name}");
-        assert_close(&what, &outputs[&format!("d{name}")], &expected, TOLERANCE);
+        assert_close(&what, &outputs[&format!("d{name}")], &expected, tolerance);
     }
 }
 

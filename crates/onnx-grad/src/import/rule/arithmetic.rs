@@ -122,6 +122,17 @@ fn relation(c: &mut Call, op: Relation, method: Method2) -> Results {
 }
 
 fn modulo(c: &mut Call) -> Results {
+    if c.flag("fmod", false)? && c.known() {
+        // a − b · trunc(a / b)
+        let (a, b) = (c.required(0)?, c.required(1)?);
+        c.fold(&broadcast(&a.shape, &b.shape).unwrap_or_default())?;
+        let quotient = fold::arithmetic(Arithmetic::Div, &a, &b)?;
+        if matches!(quotient.elements, Elements::Int(_)) {
+            let product = fold::arithmetic(Arithmetic::Mul, &quotient, &b)?;
+            return one(fold::arithmetic(Arithmetic::Sub, &a, &product)?);
+        }
+        return one(fold::arithmetic(Arithmetic::Mod, &a, &b)?);
+    }
     if c.flag("fmod", false)? || c.operand(0)?.element(c.g) == ElementType::F32 {
         return Err(unsupported("Mod of floats, or with the sign of the dividend,"));
     }

@@ -142,15 +142,16 @@ fn expand(c: &mut Call) -> Results {
 
 /// The first operand repeated to a shape.
 ///
-/// What is repeated along the first of several axes is repeated in the graph,
-/// where it can be seen to follow the batch; vectors may be sizes and scales.
+/// What is repeated along the first of several axes may be so in the graph,
+/// where it follows the batch.
 fn expanded(c: &mut Call, shape: &[usize]) -> Results {
-    if let Operand::Constant(x) = c.operand(0)?.clone() {
+    if let Operand::Constant(x) | Operand::Repeated(x, _) = c.operand(0)?.clone() {
         let repeats = x.shape.len() < shape.len() || x.shape.first() != shape.first();
-        if shape.len() < 2 || !repeats {
-            c.fold(shape)?;
-            return one(fold::stretch(&x, shape)?);
+        if shape.len() >= 2 && repeats {
+            return one(Operand::Repeated(x, shape.to_vec()));
         }
+        c.fold(shape)?;
+        return one(fold::stretch(&x, shape)?);
     }
     let x = c.value(0)?;
     one(c.g.expand(x, shape)?)
@@ -284,14 +285,13 @@ fn slice(c: &mut Call) -> Results {
         c.operands[0] = Some(x);
         let result = match c.operand(0)? {
             Operand::Constant(_) => cut(c, axis, start, places, step)?,
-            Operand::Value(_) if places == 0 => {
-                return Err(unsupported("a slice without elements"));
-            }
-            &Operand::Value(value) if step == 1 => {
-                let start = start as usize;
+            _ if places == 0 => return Err(unsupported("a slice without elements")),
+            _ if step == 1 => {
+                let (value, start) = (c.value(0)?, start as usize);
                 one(c.g.slice(value, axis as i64, start..start + places)?)?
             }
-            &Operand::Value(value) => {
+            _ => {
+                let value = c.value(0)?;
                 let mut sizes = c.g.shape(value).to_vec();
                 let (mut from, mut by) = (vec![0; sizes.len()], vec![1; sizes.len()]);
                 (from[axis], sizes[axis], by[axis]) = (start as usize, places, step);

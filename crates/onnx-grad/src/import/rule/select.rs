@@ -13,6 +13,7 @@ use super::super::fold;
 pub(super) const RULES: &[Rule] = &[
     Rule { operator: "Dropout", roles: &[Data, Fixed], apply: dropout },
     Rule { operator: "Gather", roles: &[Data, Fixed], apply: gather },
+    Rule { operator: "ScatterND", roles: &[Fixed], apply: scatter_nd },
     Rule { operator: "Trilu", roles: &[Data, Fixed], apply: trilu },
     Rule { operator: "Where", roles: &[Fixed, Data], apply: where_ },
 ];
@@ -33,6 +34,9 @@ fn where_(c: &mut Call) -> Results {
 }
 
 fn gather(c: &mut Call) -> Results {
+    if !matches!((c.given(0), c.given(1)), (Some(Operand::Value(_)), Some(Operand::Repeated(..)))) {
+        c.settle()?;
+    }
     let ty = c.ty(0)?;
     let axis = c.axis(0, c.int("axis", 0)?)?;
     let depth = size(&ty, axis);
@@ -67,14 +71,16 @@ fn gather(c: &mut Call) -> Results {
             }
             one(fold::pick(&x, &shape, &all)?)
         }
-        Operand::Value(x) => match places.first() {
+        _ => match places.first() {
             None => Err(unsupported("a choice of nothing")),
             // neighbours are cut out, which costs no product on the way back
             Some(&first) if places.iter().enumerate().all(|(i, &p)| p == first + i) => {
+                let x = c.value(0)?;
                 let part = c.g.slice(x, axis as i64, first..first + places.len())?;
                 one(c.g.reshape(part, &shape)?)
             }
             Some(_) => {
+                let x = c.value(0)?;
                 let places = places.iter().map(|&p| p as i64).collect();
                 let places =
                     Constant { shape: indices.shape.clone(), elements: Elements::Int(places) };
@@ -117,4 +123,36 @@ fn limit(what: &str, received: usize, limit: usize) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::Limit { what: what.to_owned(), received, limit }),
     }
+}
+
+/// A constant with some of its parts replaced, as masks are built.
+fn scatter_nd(c: &mut Call) -> Results {
+    if c.text("reduction", "none")? != "none" {
+        return Err(unsupported("a ScatterND with a reduction"));
+    }
+    let (x, indices, updates) = (c.required(0)?, c.required(1)?, c.required(2)?);
+    let wrong = || Error::Malformed { reason: "indices or updates that do not fit".to_owned() };
+    let Elements::Int(places) = &indices.elements else { return Err(wrong()) };
+    let &depth = indices.shape.last().ok_or_else(wrong)?;
+    let (front, rest) = x.shape.split_at_checked(depth).ok_or_else(wrong)?;
+    let block = crate::shape::count(rest);
+    // for every element of the result its place in the operand and the updates
+    let whole = c.fold(&x.shape)?;
+    let mut from: Vec<usize> = (0..whole).collect();
+    for (n, index) in places.chunks_exact(depth.max(1)).enumerate() {
+        let mut place = 0;
+        for (&i, &size) in index.iter().zip(front) {
+            let i = if i < 0 { i.saturating_add(size as i64) } else { i };
+            let i = usize::try_from(i).ok().filter(|&i| i < size).ok_or_else(wrong)?;
+            place = place * size + i;
+        }
+        let target = from.get_mut(place * block..(place + 1) * block).ok_or_else(wrong)?;
+        for (i, to) in target.iter_mut().enumerate() {
+            *to = whole + n * block + i;
+        }
+    }
+    let mut both = x.elements.clone();
+    both.extend(&updates.elements).ok_or_else(wrong)?;
+    let elements = both.pick(&from).ok_or_else(wrong)?;
+    one(Constant { shape: x.shape.clone(), elements })
 }

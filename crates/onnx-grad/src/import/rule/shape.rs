@@ -67,8 +67,7 @@ fn constant_of_shape(c: &mut Call) -> Results {
     let value = Constant { shape: Vec::new(), elements: value.elements };
     // as in Expand: the first of several axes may follow the batch
     if shape.len() >= 2 {
-        let value = value.bind(c.g)?;
-        return one(c.g.expand(value, &shape)?);
+        return one(Operand::Repeated(value.into(), shape));
     }
     c.fold(&shape)?;
     one(super::super::fold::stretch(&value, &shape)?)

@@ -165,8 +165,8 @@ impl Meeting<'_> {
     }
 
     /// What an element of the kernel met, at every place of the window: its index
-    /// along the kernel's axes from `from` on, the first of which is the axis
-    /// `first` of `x`.
+    /// along the kernel's axes from `from` on, where the kernel's first axis meets
+    /// the axis `first` of `x`.
     fn met_by(
         &self,
         g: &mut Graph,
@@ -176,14 +176,38 @@ impl Meeting<'_> {
         element: &[usize],
     ) -> Result<Value, Error> {
         let Sliding { strides, dilations, .. } = &self.conv.sliding;
-        let mut sizes = g.shape(x).to_vec();
-        let (mut starts, mut steps) = (vec![0; sizes.len()], vec![1; sizes.len()]);
+        let mut phase = Cut::whole(g.shape(x));
+        let mut cut = Cut::whole(g.shape(x));
         for (i, index) in (from..).zip(element) {
-            starts[first + i] = index * dilations[i];
-            sizes[first + i] = g.shape(self.places)[2 + i];
-            steps[first + i] = strides[i] as i64;
+            let (axis, start, stride) = (first + i, index * dilations[i], strides[i]);
+            let places = g.shape(self.places)[2 + i];
+            cut.sizes[axis] = places;
+            if g.shape(self.kernel)[2 + i] <= stride {
+                (cut.starts[axis], cut.steps[axis]) = (start, stride as i64);
+                continue;
+            }
+            // elements a stride apart share every stride-th line, and each of them
+            // then meets lines that lie together
+            let offset = start % stride;
+            cut.starts[axis] = start / stride;
+            (phase.starts[axis], phase.steps[axis]) = (offset, stride as i64);
+            phase.sizes[axis] = (phase.sizes[axis] - offset).div_ceil(stride);
         }
-        g.strided_slice(x, &starts, &sizes, &steps)
+        let x = g.strided_slice(x, &phase.starts, &phase.sizes, &phase.steps)?;
+        g.strided_slice(x, &cut.starts, &cut.sizes, &cut.steps)
+    }
+}
+
+/// Starts, sizes and steps of every axis.
+struct Cut {
+    starts: Vec<usize>,
+    sizes: Vec<usize>,
+    steps: Vec<i64>,
+}
+
+impl Cut {
+    fn whole(shape: &[usize]) -> Self {
+        Self { starts: vec![0; shape.len()], sizes: shape.to_vec(), steps: vec![1; shape.len()] }
     }
 }
 

@@ -1,0 +1,507 @@
+//! Models that other programs wrote: what is trained, what is folded, what is
+//! refused and by which name.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/file.rs"]
+mod file;
+#[path = "support/reference.rs"]
+mod reference;
+#[path = "support/runtime.rs"]
+mod runtime;
+
+use file::{Is, Symbol, floats, info, int, integers, ints, model, network, node, weight};
+use onnx_grad::model::{
+    AttributeProto, FunctionProto, GraphProto, ModelProto, OperatorSetIdProto, SparseTensorProto,
+    StringStringEntryProto, TensorProto, ValueInfoProto,
+};
+use onnx_grad::{
+    Binding, ElementType, Error, Forward, Graph, ImportOptions, Mode, Remark, Value, gradient,
+    model as files,
+};
+use reference::{Array, assert_close};
+use runtime::Model;
+
+fn read(message: &ModelProto) -> Result<Forward, Error> {
+    Forward::read(&message.to_bytes(), &ImportOptions::default())
+}
+
+/// The values of a model's parameters and buffers, stored.
+fn stored(forward: &Forward, g: &mut Graph) -> (Vec<Value>, Vec<Value>) {
+    let parameters = forward.layout().bind_initializers(g, &forward.parameters()).unwrap();
+    let buffers = forward.buffers().bind_initializers(g, &forward.buffer_values()).unwrap();
+    (parameters, buffers)
+}
+
+/// The model as a file with a symbolic batch.
+fn written(forward: &Forward, batch: usize, dynamic: bool) -> Vec<u8> {
+    let mut g = Graph::new();
+    let shape: Vec<usize> = forward.inputs()[0].shape.iter().map(|n| n.unwrap_or(batch)).collect();
+    let x = g.input("x", ElementType::F32, &shape);
+    let (parameters, buffers) = stored(forward, &mut g);
+    let (parameters, buffers) = (&parameters[..], &buffers[..]);
+    let binding = Binding { inputs: &[x], parameters, buffers, mode: Mode::Infer };
+    let y = forward.apply(&mut g, binding).unwrap().outputs[0];
+    g.output("y", y);
+    let dynamic_batch = dynamic.then(|| "n".to_owned());
+    files::write(&g, &files::WriteOptions { dynamic_batch, ..Default::default() }).unwrap()
+}
+
+/// What a model computes, beside what ONNX Runtime makes of the file itself.
+fn agrees(message: &ModelProto, x: &Array) -> Forward {
+    let options = ImportOptions { untrained: true, ..ImportOptions::default() };
+    let forward = Forward::read(&message.to_bytes(), &options).unwrap();
+    let expected = &Model::load(&message.to_bytes()).run(&[("x", x)])["y"];
+    let received = &Model::load(&written(&forward, x.shape[0], false)).run(&[("x", x)])["y"];
+    assert_close("y", received, expected, 1e-6);
+    forward
+}
+
+fn names(forward: &Forward) -> Vec<(&str, bool)> {
+    forward.layout().parameters().iter().map(|p| (p.name.as_str(), p.decay)).collect()
+}
+
+#[test]
+fn a_network_is_read_trained_and_written() {
+    let message = network();
+    let forward = agrees(&message, &Array::random(&[2, 2, 4, 4], 1));
+    let expected = [
+        ("conv.w", true),
+        ("conv.b", false),
+        ("bn.w", false),
+        ("bn.b", false),
+        ("token", false),
+        ("head.w", true),
+        ("head.b", false),
+    ];
+    assert_eq!(names(&forward), expected);
+    let buffers: Vec<_> = forward.buffers().parameters().iter().map(|p| &p.name[..]).collect();
+    assert_eq!(buffers, ["bn.mean", "bn.var"]);
+    assert_eq!(forward.inputs()[0].shape, [None, Some(2), Some(4), Some(4)]);
+    assert_eq!(forward.outputs()[0].shape, [None, Some(4)]);
+    assert_eq!(forward.output("y").unwrap(), 0);
+    assert!(matches!(forward.output("z"), Err(Error::UnknownName { .. })));
+    assert_eq!(forward.parameters().len(), forward.layout().len());
+
+    // with a symbolic batch it is the model that was read
+    let mut own = Model::load(&written(&forward, 2, true));
+    let mut original = Model::load(&message.to_bytes());
+    for batch in [1, 3] {
+        let x = Array::random(&[batch, 2, 4, 4], 2);
+        assert_close("y", &own.run(&[("x", &x)])["y"], &original.run(&[("x", &x)])["y"], 1e-6);
+    }
+}
+
+#[test]
+fn training_uses_the_batch_and_moves_the_averages() {
+    let forward = read(&network()).unwrap();
+    let mut g = Graph::new();
+    let x = g.input("x", ElementType::F32, &[3, 2, 4, 4]);
+    let (parameters, buffers) = stored(&forward, &mut g);
+    let (inputs, parameters, buffers) = (&[x][..], &parameters[..], &buffers[..]);
+    let mode = Mode::Train { seed: None };
+    let applied = forward.apply(&mut g, Binding { inputs, parameters, buffers, mode }).unwrap();
+    let loss = g.reduce_mean(applied.outputs[0], &[0, 1], false).unwrap();
+    let grads = gradient(&mut g, loss, parameters).unwrap();
+    // the bias before a norm of the batch has no effect
+    g.output("bias", grads[1]);
+    g.output("head", grads[6]);
+    g.output("mean", applied.buffers[0]);
+    let bytes = files::write(&g, &files::WriteOptions::default()).unwrap();
+    let x = Array::random(&[3, 2, 4, 4], 1);
+    let outputs = Model::load(&bytes).run(&[("x", &x)]);
+    assert_close("bias", &outputs["bias"], &Array::new(&[3], &[0.0; 3]), 1e-6);
+    assert_close("head", &outputs["head"], &Array::new(&[4], &[0.25; 4]), 1e-6);
+    let before = forward.buffer_values();
+    assert!(outputs["mean"].data.iter().zip(before).any(|(a, b)| (a - f64::from(b)).abs() > 1e-4));
+}
+
+/// x · w + …, with whatever comes in its place.
+fn product(changed: impl FnOnce(&mut GraphProto)) -> ModelProto {
+    let nodes =
+        vec![node("MatMul", &["x", "w"], &["p"], &[]), node("Add", &["p", "b"], &["y"], &[])];
+    let weights = vec![weight("w", &[3, 4]), weight("b", &[4])];
+    let mut message = model(&[Symbol("n"), Is(3)], nodes, weights);
+    changed(message.graph.as_mut().unwrap());
+    message
+}
+
+#[test]
+fn inputs_may_repeat_initializers() {
+    let message = product(|g| g.input.push(info("w", 1, &[Is(3), Is(4)])));
+    let forward = agrees(&message, &Array::random(&[2, 3], 1));
+    assert_eq!(forward.inputs().len(), 1);
+    assert_eq!(names(&forward), [("w", true), ("b", false)]);
+}
+
+#[test]
+fn masks_numbers_and_patterns_are_not_trained() {
+    let message = product(|g| {
+        g.node[1].output[0] = "s".to_owned();
+        g.node.push(node("Add", &["s", "mask"], &["t"], &[]));
+        g.node.push(node("Mul", &["t", "scale"], &["u"], &[]));
+        g.node.push(node("Clip", &["u", "low"], &["y"], &[]));
+        g.initializer.push(floats("mask", &[4], &[0.0, -100.0, 0.0, f32::NEG_INFINITY]));
+        g.initializer.push(floats("scale", &[], &[0.5]));
+        g.initializer.push(floats("low", &[], &[-3.0]));
+    });
+    assert_eq!(names(&read(&message).unwrap()), [("w", true), ("b", false)]);
+    // zeros alone are a bias, not a mask
+    let message = product(|g| g.initializer[1].float_data = vec![0.0; 4]);
+    assert_eq!(names(&read(&message).unwrap()), [("w", true), ("b", false)]);
+    let constants = vec!["b*".to_owned()];
+    let options = ImportOptions { constants, ..ImportOptions::default() };
+    let forward = Forward::read(&message.to_bytes(), &options).unwrap();
+    assert_eq!(names(&forward), [("w", true)]);
+}
+
+#[test]
+fn weights_that_several_nodes_share_are_one() {
+    let tied = |data: Vec<f32>| {
+        product(|g| {
+            g.initializer[1].float_data = data;
+            g.node[1] = node("Add", &["p", "b"], &["s"], &[]);
+            g.node.push(node("Identity", &["b"], &["b.other"], &[]));
+            g.node.push(node("Add", &["s", "b.other"], &["y"], &[]));
+        })
+    };
+    let forward = agrees(&tied(vec![0.1, 0.2, 0.3, 0.4]), &Array::random(&[2, 3], 1));
+    assert_eq!(names(&forward), [("w", true), ("b", false)]);
+    // biases of zero are equal, and were two
+    let message = tied(vec![0.0; 4]);
+    let forward = agrees(&message, &Array::random(&[2, 3], 1));
+    assert_eq!(names(&forward), [("w", true), ("b.other", false), ("b", false)]);
+    assert_eq!(forward.remarks(), [Remark::Parted { tensor: "b".to_owned(), users: 2 }]);
+    let options = ImportOptions { tied: vec!["b".to_owned()], ..ImportOptions::default() };
+    let forward = Forward::read(&message.to_bytes(), &options).unwrap();
+    assert_eq!(names(&forward), [("w", true), ("b", false)]);
+}
+
+#[test]
+fn folded_norms_are_remarked() {
+    let conv = |from: &str, w: &str, to: &str| node("Conv", &[from, w, "b"], &[to], &[]);
+    let nodes = vec![conv("x", "v", "c"), conv("c", "w", "y")];
+    let weights = vec![weight("v", &[2, 2, 1, 1]), weight("w", &[2, 2, 1, 1]), weight("b", &[2])];
+    let message = model(&[Symbol("n"), Is(2), Is(3), Is(3)], nodes, weights);
+    let forward = read(&message).unwrap();
+    assert_eq!(forward.remarks(), [Remark::FoldedNorms { convolutions: 2 }]);
+    assert!(forward.remarks()[0].to_string().contains("BatchNormalization"));
+    assert!(read(&network()).unwrap().remarks().is_empty());
+}
+
+#[test]
+fn other_float_types_become_f32() {
+    let halves: [u16; 4] = [0x3c00, 0xc000, 0x0001, 0x7bff];
+    let expected = [1.0, -2.0, 2f32.powi(-24), 65504.0];
+    for (data_type, raw_data) in [
+        (10, halves.iter().flat_map(|b| b.to_le_bytes()).collect::<Vec<u8>>()),
+        (11, expected.iter().flat_map(|&x| f64::from(x).to_le_bytes()).collect()),
+    ] {
+        let message = product(|g| {
+            g.initializer[1] = TensorProto {
+                name: "b".to_owned(),
+                dims: vec![4],
+                data_type,
+                raw_data,
+                ..TensorProto::default()
+            };
+        });
+        let forward = read(&message).unwrap();
+        let start = forward.layout().offset(1).unwrap();
+        assert_eq!(forward.parameters()[start..], expected);
+        assert_eq!(forward.remarks(), [Remark::Converted { tensor: "b".to_owned() }]);
+    }
+}
+
+#[test]
+fn sizes_are_settled_by_name() {
+    let message = product(|g| {
+        g.input[0] = info("x", 1, &[Symbol("n"), Symbol("k")]);
+    });
+    let error = read(&message).unwrap_err();
+    assert!(
+        matches!(error, Error::OpenSize { axis: 1, ref symbol, .. } if symbol == "k"),
+        "{error}"
+    );
+    let symbols = vec![("k".to_owned(), 3)];
+    let options = ImportOptions { symbols, batch: Some(5), ..ImportOptions::default() };
+    let forward = Forward::read(&message.to_bytes(), &options).unwrap();
+    assert_eq!(forward.inputs()[0].shape, [Some(5), Some(3)]);
+    let shapes = vec![("x".to_owned(), vec![6, 3])];
+    let options = ImportOptions { shapes, ..ImportOptions::default() };
+    let forward = Forward::read(&message.to_bytes(), &options).unwrap();
+    assert_eq!(forward.outputs()[0].shape, [Some(6), Some(4)]);
+    let shapes = vec![("z".to_owned(), vec![6, 3])];
+    let options = ImportOptions { shapes, ..ImportOptions::default() };
+    let error = Forward::read(&message.to_bytes(), &options).unwrap_err();
+    assert!(matches!(error, Error::UnknownName { kind: "input", .. }), "{error}");
+}
+
+#[test]
+fn functions_are_inlined() {
+    let message = || {
+        let mut message = product(|g| {
+            g.node[1] = node("Scaled", &["p", "b"], &["y"], &[int("axis", 1)]);
+            g.node[1].domain = "own".to_owned();
+        });
+        message.opset_import.push(OperatorSetIdProto { domain: "own".to_owned(), version: 1 });
+        let mut softmax = node("Softmax", &["a"], &["s"], &[]);
+        softmax.attribute.push(AttributeProto {
+            name: "axis".to_owned(),
+            ref_attr_name: "axis".to_owned(),
+            r#type: 2,
+            ..AttributeProto::default()
+        });
+        message.functions.push(FunctionProto {
+            name: "Scaled".to_owned(),
+            domain: "own".to_owned(),
+            input: vec!["a".to_owned(), "b".to_owned()],
+            output: vec!["z".to_owned()],
+            attribute: vec!["axis".to_owned()],
+            node: vec![softmax, node("Mul", &["s", "b"], &["z"], &[])],
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 17 }],
+            ..FunctionProto::default()
+        });
+        message
+    };
+    let forward = agrees(&message(), &Array::random(&[2, 3], 1));
+    assert_eq!(names(&forward), [("w", true), ("b", false)]);
+    // one that calls itself ends
+    let mut endless = message();
+    endless.functions[0].node[1] = node("Scaled", &["s", "b"], &["z"], &[]);
+    endless.functions[0].node[1].domain = "own".to_owned();
+    endless.functions[0]
+        .opset_import
+        .push(OperatorSetIdProto { domain: "own".to_owned(), version: 1 });
+    assert!(format!("{}", read(&endless).unwrap_err()).contains("nested functions"));
+}
+
+#[test]
+fn branches_are_taken_where_shapes_decide() {
+    let branch = |name: &str, op: &str| AttributeProto {
+        name: name.to_owned(),
+        r#type: 5,
+        g: Some(Box::new(GraphProto {
+            name: name.to_owned(),
+            node: vec![node(op, &["p"], &[&format!("{op}.y")], &[])],
+            output: vec![ValueInfoProto {
+                name: format!("{op}.y"),
+                r#type: info("", 1, &[Symbol("n"), Is(4)]).r#type,
+                ..ValueInfoProto::default()
+            }],
+            ..GraphProto::default()
+        })),
+        ..AttributeProto::default()
+    };
+    for (size, op) in [(4, "Relu"), (5, "Tanh")] {
+        let message = product(|g| {
+            g.node[1] = node("Shape", &["p"], &["shape"], &[int("start", 1)]);
+            g.node.push(node("Equal", &["shape", "size"], &["same"], &[]));
+            let branches = [branch("then_branch", "Relu"), branch("else_branch", "Tanh")];
+            g.node.push(node("If", &["same"], &["y"], &branches));
+            g.initializer[1] = integers("size", &[size]);
+        });
+        let x = Array::random(&[2, 3], 1);
+        let forward = agrees(&message, &x);
+        let bytes = written(&forward, 2, false);
+        let nodes = files::read(&bytes).unwrap().graph.unwrap().node;
+        assert!(nodes.iter().any(|n| n.op_type == op) && nodes.len() == 2, "{nodes:?}");
+    }
+}
+
+/// The node, the operator and the reason of a refusal.
+fn refusal(message: &ModelProto) -> (String, String, Error) {
+    match read(message).unwrap_err() {
+        Error::Node { node, operator, source } => (node, operator, *source),
+        Error::UnknownOperator { node, operator, domain } => {
+            let what = domain;
+            (node, operator, Error::Unsupported { what })
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_by_node_and_operator() {
+    let (node_name, operator, error) = refusal(&product(|g| g.node[1].input[1] = "c".to_owned()));
+    assert_eq!((&node_name[..], &operator[..]), ("Add of y", "Add"));
+    assert!(matches!(error, Error::Undefined { value } if value == "c"));
+
+    let (node_name, .., error) = refusal(&product(|g| g.node[0].input[0] = "y".to_owned()));
+    assert_eq!(node_name, "MatMul of p");
+    assert!(matches!(error, Error::Order { value } if value == "y"), "a cycle");
+
+    let (.., error) = refusal(&product(|g| g.node[1].output[0] = "p".to_owned()));
+    assert!(matches!(error, Error::DuplicateName { name } if name == "p"));
+
+    let wide = product(|g| g.initializer[0] = weight("w", &[2, 4]));
+    let (node_name, _, error) = refusal(&wide);
+    assert_eq!(node_name, "MatMul of p");
+    assert!(matches!(error, Error::Shape { operator: "MatMul", .. }));
+
+    let whole = product(|g| g.initializer[1] = integers("b", &[1, 2, 3, 4]));
+    let (node_name, _, error) = refusal(&whole);
+    assert_eq!(node_name, "Add of y");
+    assert!(matches!(error, Error::ElementType { operator: "Add", .. }));
+
+    // a node without a name is numbered
+    let (node_name, operator, error) = refusal(&product(|g| {
+        g.node[1].name.clear();
+        g.node[1].op_type = "Fft".to_owned();
+    }));
+    assert_eq!((&node_name[..], &operator[..]), ("#1", "Fft"));
+    assert!(matches!(error, Error::Unsupported { what } if what.is_empty()));
+    // before anything else about the nodes
+    let (_, operator, _) = refusal(&product(|g| {
+        g.initializer[0] = weight("w", &[2, 4]);
+        g.node[1].op_type = "Fft".to_owned();
+    }));
+    assert_eq!(operator, "Fft");
+
+    let (.., error) = refusal(&product(|g| {
+        g.node[1] = node("Reshape", &["p", "shape"], &["y"], &[]);
+        g.input.push(info("shape", 7, &[Is(2)]));
+    }));
+    assert!(matches!(error, Error::NotConstant { operand: 1 }));
+
+    let (.., error) = refusal(&product(|g| {
+        g.node[1] = node("Softmax", &["p"], &["y"], &[ints("axis", &[1])]);
+    }));
+    assert!(matches!(error, Error::Malformed { .. }), "an attribute of another type: {error}");
+}
+
+#[test]
+fn what_is_wrong_with_the_whole() {
+    let frozen = ImportOptions { constants: vec!["*".to_owned()], ..ImportOptions::default() };
+    let bytes = product(|_| {}).to_bytes();
+    assert!(matches!(Forward::read(&bytes, &frozen), Err(Error::NoParameters)));
+    let options = ImportOptions { untrained: true, ..frozen };
+    assert!(Forward::read(&bytes, &options).unwrap().layout().is_empty());
+
+    let fixed = product(|g| {
+        g.node.push(node("Neg", &["b"], &["z"], &[]));
+        g.output.push(ValueInfoProto { name: "z".to_owned(), ..ValueInfoProto::default() });
+    });
+    let forward = read(&fixed).unwrap();
+    assert!(forward.output("y").is_ok());
+    assert!(matches!(forward.output("z"), Err(Error::Independent { output }) if output == "z"));
+
+    let mut old = product(|_| {});
+    old.opset_import[0].version = 12;
+    assert!(matches!(read(&old), Err(Error::Opset { received: 12, least: 13, .. })));
+    old.opset_import[0].version = 99;
+    assert!(matches!(read(&old), Err(Error::Opset { received: 99, .. })));
+
+    let sparse = product(|g| g.sparse_initializer.push(SparseTensorProto::default()));
+    assert!(matches!(read(&sparse), Err(Error::Unsupported { .. })));
+    let twice = product(|g| g.initializer.push(weight("w", &[1])));
+    assert!(matches!(read(&twice), Err(Error::DuplicateName { name }) if name == "w"));
+    let short = product(|g| g.initializer[0].float_data.truncate(5));
+    assert!(matches!(read(&short), Err(Error::Malformed { .. })));
+    let no_output = product(|g| g.output[0].name = "q".to_owned());
+    assert!(matches!(read(&no_output), Err(Error::UnknownName { kind: "output", .. })));
+}
+
+#[test]
+fn any_value_may_be_the_output() {
+    let options = ImportOptions { outputs: vec!["p".to_owned()], ..ImportOptions::default() };
+    let forward = Forward::read(&product(|_| {}).to_bytes(), &options).unwrap();
+    assert_eq!(names(&forward), [("w", true)]);
+    assert_eq!(forward.outputs()[0].name, "p");
+}
+
+#[test]
+fn a_binding_must_fit() {
+    let forward = read(&product(|_| {})).unwrap();
+    let mut g = Graph::new();
+    let x = g.input("x", ElementType::F32, &[2, 5]);
+    let (parameters, _) = stored(&forward, &mut g);
+    let (parameters, buffers, mode) = (&parameters[..], &[][..], Mode::Infer);
+    let error = forward.apply(&mut g, Binding { inputs: &[x], parameters, buffers, mode });
+    assert!(matches!(error, Err(Error::Shape { operator: "Forward", .. })));
+    let x = g.input("z", ElementType::F32, &[2, 3]);
+    let parameters = &parameters[..1];
+    let error = forward.apply(&mut g, Binding { inputs: &[x], parameters, buffers, mode });
+    assert!(matches!(error, Err(Error::Shape { operator: "Forward", .. })));
+    let x = g.input("i", ElementType::I64, &[2, 3]);
+    let error = forward.apply(&mut g, Binding { inputs: &[x], parameters, buffers, mode });
+    assert!(matches!(error, Err(Error::ElementType { operator: "Forward", .. })));
+}
+
+#[test]
+fn folding_is_bounded() {
+    let message = product(|g| {
+        g.node.push(node("Range", &["a", "z", "d"], &["r"], &[]));
+        g.node.push(node("Size", &["r"], &["n"], &[]));
+        g.node.push(node("Cast", &["n"], &["f"], &[int("to", 1)]));
+        g.node[1].output[0] = "q".to_owned();
+        g.node.push(node("Mul", &["q", "f"], &["y"], &[]));
+        for (name, n) in [("a", 0), ("z", i64::MAX), ("d", 1)] {
+            let mut number = integers(name, &[n]);
+            number.dims.clear();
+            g.initializer.push(number);
+        }
+    });
+    let (node_name, _, error) = refusal(&message);
+    assert_eq!(node_name, "Range of r");
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
+}
+
+#[test]
+fn data_stand_in_files_beside_the_model() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("external");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(folder.join("sub")).unwrap();
+    let data: Vec<u8> = (0..6).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    std::fs::write(folder.join("sub/w.bin"), &data).unwrap();
+    std::fs::write(folder.parent().unwrap().join("out.bin"), &data).unwrap();
+    std::os::unix::fs::symlink("../../out.bin", folder.join("sub/link.bin")).unwrap();
+    let open = |location: &str, offset: &str, length: &str| {
+        let entry = |key: &str, value: &str| StringStringEntryProto {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        let message = product(|g| {
+            g.initializer[1] = TensorProto {
+                name: "b".to_owned(),
+                dims: vec![4],
+                data_type: 1,
+                data_location: 1,
+                external_data: vec![
+                    entry("location", location),
+                    entry("offset", offset),
+                    entry("length", length),
+                ],
+                ..TensorProto::default()
+            };
+        });
+        let path = folder.join("model.onnx");
+        std::fs::write(&path, message.to_bytes()).unwrap();
+        Forward::open(&path, &ImportOptions::default())
+    };
+    let forward = open("sub/w.bin", "8", "16").unwrap();
+    assert_eq!(forward.parameters()[12..], [2.0, 3.0, 4.0, 5.0]);
+    for (location, offset, length) in [
+        ("sub/w.bin", "12", "16"),
+        ("sub/w.bin", "18446744073709551600", "16"),
+        ("sub/w.bin", "8", "12"),
+        ("sub/w.bin", "x", "16"),
+        ("sub/../../out.bin", "0", "16"),
+        ("../out.bin", "0", "16"),
+        ("/etc/passwd", "0", "16"),
+        ("sub/link.bin", "0", "16"),
+        ("sub", "0", "16"),
+        ("absent.bin", "0", "16"),
+        ("", "0", "16"),
+    ] {
+        let result = open(location, offset, length);
+        assert!(
+            matches!(result, Err(Error::ExternalData { .. })),
+            "{location} {offset} {result:?}"
+        );
+    }
+    // bytes alone have no folder
+    let bytes = std::fs::read(folder.join("model.onnx")).unwrap();
+    let result = Forward::read(&bytes, &ImportOptions::default());
+    assert!(matches!(result, Err(Error::ExternalData { .. })));
+}
