@@ -5,7 +5,7 @@ PYTHON ?= python3
 MIVOX := $(or $(CARGO_TARGET_DIR),target)/release/mivox
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build samples demo test lint check bench
+.PHONY: help setup build samples demo test lint check exports bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,5 +49,15 @@ check: lint ## lint, and the documentation, licences and advisories
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check $(DENY); \
 	  else echo "skipped licences and advisories: cargo install cargo-deny --locked"; fi
 
-bench: ## time a training step of a small transformer
-	cargo bench --locked -p onnx-grad
+.venv-torch/.installed .venv-training/.installed: .venv-%/.installed: requirements-%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r $<
+	@touch $@
+
+exports: .venv-torch/.installed ## PyTorch encoders into data/exports for the tests; downloads 5 GB
+	.venv-torch/bin/python crates/onnx-grad/tests/exports/export.py $(EXPORTS)
+
+# Without Python 3.11 the comparison goes on without onnxruntime-training.
+bench: .venv-torch/.installed ## time training steps beside PyTorch's; downloads 5 GB
+	-$(MAKE) .venv-training/.installed PYTHON=python3.11
+	.venv-torch/bin/python benches/peers/compare.py $(BENCH)

@@ -1,0 +1,224 @@
+//! Times a training step: an encoder, symmetric InfoNCE of the two halves of
+//! the batch, clipping and AdamW.
+//!
+//!     cargo bench -p onnx-grad --bench step -- [MODEL.onnx] [--batch N] [--threads N]
+//!         [--steps N] [--write FOLDER] [--serve]
+//!
+//! Without a model it is mivox's own vision transformer. `--write` puts the
+//! training graph and the state it starts from into a folder, for other
+//! runtimes. With `--serve` a number of steps is read from each line of the
+//! standard input, and answered with the loss once they are done, so that
+//! peers can take turns.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../tests/support/info_nce.rs"]
+mod info_nce;
+#[path = "../tests/support/reference.rs"]
+mod reference;
+#[path = "../tests/support/runtime.rs"]
+mod runtime;
+#[path = "step/vit.rs"]
+mod vit;
+
+use std::path::Path;
+use std::time::Instant;
+
+use onnx_grad::{
+    AdamW, Binding, ElementType, Error, Forward, Graph, ImportOptions, Layout, Mode, Optimizer,
+    OptimizerState, Value, clip_by_global_norm, gradient, model,
+};
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, Tensor};
+
+const TEMPERATURE: f32 = 0.1;
+const LEARNING_RATE: f64 = 1e-4;
+const MAX_NORM: f32 = 1.0;
+const ADAMW: AdamW = AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.05 };
+
+/// What is trained.
+struct Encoder {
+    /// Absent for the built-in transformer.
+    imported: Option<Forward>,
+    layout: Layout,
+    parameters: Vec<f32>,
+    buffers: Layout,
+    averages: Vec<f32>,
+    /// Of an input of this batch.
+    shape: Vec<usize>,
+}
+
+impl Encoder {
+    fn open(path: Option<&str>, batch: usize) -> Result<Self, Error> {
+        let Some(path) = path else {
+            let layout = vit::layout()?;
+            return Ok(Self {
+                imported: None,
+                parameters: vit::parameters(&layout),
+                layout,
+                buffers: Layout::new(),
+                averages: Vec::new(),
+                shape: vec![batch, 1, vit::SIDE, vit::SIDE],
+            });
+        };
+        let options = ImportOptions { batch: Some(batch), ..ImportOptions::default() };
+        let forward = Forward::open(path, &options)?;
+        let shape = forward.inputs()[0].shape.iter().map(|n| n.unwrap_or(batch)).collect();
+        Ok(Self {
+            layout: forward.layout().clone(),
+            parameters: forward.parameters(),
+            buffers: forward.buffers().clone(),
+            averages: forward.buffer_values(),
+            shape,
+            imported: Some(forward),
+        })
+    }
+
+    /// The features, and the next running averages.
+    fn apply(
+        &self,
+        g: &mut Graph,
+        image: Value,
+        parameters: &[Value],
+        buffers: &[Value],
+    ) -> Result<(Value, Vec<Value>), Error> {
+        let Some(forward) = &self.imported else {
+            return Ok((vit::forward(g, image, parameters)?, Vec::new()));
+        };
+        let mode = Mode::Train { seed: None };
+        let binding = Binding { inputs: &[image], parameters, buffers, mode };
+        let applied = forward.apply(g, binding)?;
+        Ok((applied.outputs[0], applied.buffers))
+    }
+
+    fn training_graph(&self) -> Result<Vec<u8>, Error> {
+        let mut g = Graph::new();
+        let image = g.input("image", ElementType::F32, &self.shape);
+        let [params, m, v] =
+            ["params", "m", "v"].map(|name| g.input(name, ElementType::F32, &[self.layout.len()]));
+        let scalars: Vec<_> =
+            ADAMW.scalars().iter().map(|name| g.input(name, ElementType::F32, &[])).collect();
+        let parameters = self.layout.bind_flat(&mut g, params)?;
+        let mut buffers = Vec::new();
+        if !self.buffers.is_empty() {
+            let flat = g.input("buffers", ElementType::F32, &[self.buffers.len()]);
+            buffers = self.buffers.bind_flat(&mut g, flat)?;
+        }
+        let (features, buffers) = self.apply(&mut g, image, &parameters, &buffers)?;
+        let loss = info_nce::info_nce(&mut g, features, TEMPERATURE)?;
+        let grads = gradient(&mut g, loss, &parameters)?;
+        let grads = self.layout.flatten(&mut g, &grads)?;
+        let (grads, _) = clip_by_global_norm(&mut g, grads, MAX_NORM)?;
+        let state = OptimizerState { params, moments: vec![m, v] };
+        let next = ADAMW.update(&mut g, &self.layout, &state, grads, &scalars)?;
+        g.output("loss", loss);
+        g.output("next_params", next.params);
+        g.output("next_m", next.moments[0]);
+        g.output("next_v", next.moments[1]);
+        if !buffers.is_empty() {
+            let flat = self.buffers.flatten(&mut g, &buffers)?;
+            g.output("next_buffers", flat);
+        }
+        model::write(&g, &model::WriteOptions::default())
+    }
+
+    /// The training graph, and the flat parameters and running averages as
+    /// little-endian `f32`.
+    fn write(&self, bytes: &[u8], folder: &Path) -> std::io::Result<()> {
+        let raw = |data: &[f32]| data.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("step.onnx"), bytes)?;
+        std::fs::write(folder.join("params.f32"), raw(&self.parameters))?;
+        std::fs::write(folder.join("buffers.f32"), raw(&self.averages))
+    }
+}
+
+/// A session, and what a step hands to the next.
+struct Training {
+    session: Session,
+    image: DynValue,
+    state: Vec<(&'static str, DynValue)>,
+    steps: u64,
+}
+
+impl Training {
+    fn new(encoder: Encoder, bytes: &[u8], threads: usize) -> Self {
+        let session = runtime::session(bytes, threads);
+        let flat = |data: Vec<f32>| Tensor::from_array(([data.len()], data)).unwrap().into_dyn();
+        let zeros = vec![0.0; encoder.layout.len()];
+        let mut state = vec![
+            ("params", flat(encoder.parameters)),
+            ("m", flat(zeros.clone())),
+            ("v", flat(zeros)),
+        ];
+        if !encoder.averages.is_empty() {
+            state.push(("buffers", flat(encoder.averages)));
+        }
+        let image = reference::Array::random(&encoder.shape, 2).data;
+        let image: Vec<f32> = image.iter().map(|&x| x as f32).collect();
+        let image = Tensor::from_array((encoder.shape, image)).unwrap().into_dyn();
+        Self { session, image, state, steps: 0 }
+    }
+
+    fn step(&mut self) -> f32 {
+        self.steps += 1;
+        let mut feeds: Vec<(&str, SessionInputValue)> =
+            self.state.iter().map(|(name, value)| (*name, value.into())).collect();
+        feeds.push(("image", (&self.image).into()));
+        let values = ADAMW.scalar_values(LEARNING_RATE, self.steps);
+        for (name, value) in ADAMW.scalars().iter().zip(values) {
+            let scalar = Tensor::from_array((Vec::<i64>::new(), vec![value])).unwrap();
+            feeds.push((name, scalar.into()));
+        }
+        let mut outputs = self.session.run(feeds).unwrap();
+        let loss = outputs["loss"].try_extract_scalar::<f32>().unwrap();
+        let next = self
+            .state
+            .iter()
+            .map(|(name, _)| (*name, outputs.remove(format!("next_{name}")).unwrap()));
+        let next = next.collect();
+        drop(outputs);
+        self.state = next;
+        loss
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let text = |name: &str| {
+        let place = arguments.iter().position(|a| a == name)?;
+        arguments.get(place + 1).map(String::as_str)
+    };
+    let number = |name, default| text(name).map_or(default, |n| n.parse().unwrap());
+    let (batch, threads) = (number("--batch", 64), number("--threads", 2));
+    let path = arguments.iter().find(|a| a.ends_with(".onnx"));
+
+    let encoder = Encoder::open(path.map(String::as_str), batch).unwrap();
+    let bytes = encoder.training_graph().unwrap();
+    if let Some(folder) = text("--write") {
+        encoder.write(&bytes, Path::new(folder)).unwrap();
+        return;
+    }
+    let parameters = encoder.layout.len();
+    let mut training = Training::new(encoder, &bytes, threads);
+    if arguments.iter().any(|a| a == "--serve") {
+        for line in std::io::stdin().lines() {
+            let count: usize = line.unwrap().trim().parse().unwrap();
+            let loss = (0..count).map(|_| training.step()).last().unwrap_or_default();
+            println!("{loss}");
+        }
+        return;
+    }
+    let mut times = Vec::new();
+    for t in 1..=number("--steps", 12) {
+        let start = Instant::now();
+        let loss = training.step();
+        times.push(start.elapsed());
+        println!("step {t:2}: {:?}, loss {loss:.4}", times[times.len() - 1]);
+    }
+    times.sort_unstable();
+    println!(
+        "batch {batch}, {threads} threads, {parameters} parameters: median step {:?}",
+        times[times.len() / 2]
+    );
+}
