@@ -10,8 +10,11 @@ use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{TensorType, broadcast_axes};
 
+mod adamw;
+mod attention;
 mod binary;
 mod conv;
+mod gelu;
 mod layout;
 mod matmul;
 mod norm;
@@ -22,20 +25,26 @@ mod sliding;
 mod softmax;
 mod unary;
 
+pub(crate) use adamw::AdamW as AdamWKernel;
 pub(crate) use layout::Reshape;
 pub use sliding::Sliding;
 use {
+    attention::{Attention, AttentionGrad},
     binary::{Binary, Compare},
     conv::{Conv, ConvTranspose, Window},
+    gelu::{Gelu, GeluGrad},
     layout::{Expand, Transpose},
-    matmul::{Gemm, MatMul},
-    norm::LayerNorm,
+    matmul::{Gemm, Linear, MatMul},
+    norm::{LayerNorm, LayerNormGrad},
     partition::{Concat, Pad, Slice, Split},
     reduce::Reduce,
     select::{Cast, Clip, Gather, OneHot, Where},
-    softmax::Softmax,
+    softmax::{Softmax, SoftmaxGrad},
     unary::{Identity, Unary},
 };
+
+/// The domain of the operators that `onnx-grad-kernels` holds.
+pub(crate) const KERNELS: &str = "onnx_grad";
 
 macro_rules! operators {
     ($($operator:ident),+ $(,)?) => {
@@ -62,14 +71,20 @@ macro_rules! operators {
 }
 
 operators! {
-    Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather, Gemm, Identity, LayerNorm, MatMul,
-    OneHot, Pad, Reduce, Reshape, Slice, Softmax, Split, Transpose, Unary, Where, Window,
+    AdamWKernel, Attention, AttentionGrad, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather,
+    Gelu, GeluGrad, Gemm, Identity, LayerNorm, LayerNormGrad, Linear, MatMul, OneHot, Pad, Reduce, Reshape, Slice,
+    Softmax, SoftmaxGrad, Split, Transpose, Unary, Where, Window,
 }
 
 /// The rules of one operator.
 pub(crate) trait Operator {
     /// The operator's name in ONNX.
     fn name(&self) -> &'static str;
+
+    /// The operator set that the name belongs to, empty for the standard's.
+    fn domain(&self) -> &'static str {
+        ""
+    }
 
     /// The types of the outputs.
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error>;

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::graph::{Graph, Value};
+use crate::op::{AdamWKernel, Float};
 use crate::parameters::Layout;
 
 /// AdamW: Adam with decoupled weight decay.
@@ -83,6 +84,20 @@ impl AdamW {
         let scalars = [step.lr, step.bias_correction1, step.bias_correction2];
         require(g, &scalars, &[])?;
 
+        if g.kernels() {
+            let kernel = AdamWKernel {
+                beta1: Float(self.beta1),
+                beta2: Float(self.beta2),
+                epsilon: Float(self.epsilon),
+                weight_decay: Float(self.weight_decay),
+                decayed: layout.decayed(),
+            };
+            let flat = [state.params, state.grads, state.m, state.v];
+            return match g.apply_all(kernel, &[&flat[..], &scalars[..]].concat())?[..] {
+                [params, m, v] => Ok(AdamWUpdate { params, m, v }),
+                _ => Err(Error::NoOutputs),
+            };
+        }
         let m = lerp(g, state.m, state.grads, self.beta1)?;
         let square = g.mul(state.grads, state.grads)?;
         let v = lerp(g, state.v, square, self.beta2)?;

@@ -2,7 +2,7 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-use super::{Operator, Pullback};
+use super::{Gelu, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{ElementType, TensorType};
@@ -161,11 +161,6 @@ unary_methods! {
     erf => Erf;
     /// e to the power x.
     exp => Exp;
-    /// x Φ(x), with Φ the distribution function of the normal distribution.
-    ///
-    /// # Source
-    /// Hendrycks and Gimpel 2016, section 2; ONNX `Gelu`, `approximate="none"`.
-    gelu => Gelu;
     /// The natural logarithm of x.
     log => Log;
     /// −x.
@@ -181,6 +176,17 @@ unary_methods! {
 }
 
 impl Graph {
+    /// x Φ(x), with Φ the distribution function of the normal distribution.
+    ///
+    /// # Errors
+    /// [`Error::ElementType`] where `x` is not `f32`.
+    ///
+    /// # Source
+    /// Hendrycks and Gimpel 2016, section 2; ONNX `Gelu`, `approximate="none"`.
+    pub fn gelu(&mut self, x: Value) -> Result<Value, Error> {
+        if self.kernels() { self.apply(Gelu, &[x]) } else { self.apply(Unary::Gelu, &[x]) }
+    }
+
     /// x itself, as a value of its own.
     ///
     /// # Errors
