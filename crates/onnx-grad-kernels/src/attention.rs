@@ -6,7 +6,7 @@ use ort::operator::KernelContext;
 use crate::kernel::{Kernel, Tensor, attribute, refuse};
 use crate::matrix::{Matrix, Target, multiply};
 use crate::pool::Pool;
-use crate::softmax::{pull_back, softmax};
+use crate::softmax::{pull_rows_back, softmax_rows};
 
 /// The sizes of q, k and v `[n, tokens, heads · depth]`.
 #[derive(Clone, Copy)]
@@ -64,11 +64,7 @@ impl Sizes {
     fn weights(self, q: &[f32], k: &[f32], head: usize, table: &mut [f32]) -> Option<()> {
         let (q, k) = (self.head(q, head)?, self.head(k, head)?);
         multiply(q, k.transposed(), self.table(table), false).then_some(())?;
-        pulp::Arch::new().dispatch(|| {
-            for row in table.chunks_exact_mut(self.tokens) {
-                softmax(row, self.scale());
-            }
-        });
+        softmax_rows(table, self.tokens, self.scale());
         Some(())
     }
 }
@@ -181,12 +177,7 @@ fn pull_head_back(
     let of = |x| sizes.head(x, head);
     sizes.weights(q, k, head, weights)?;
     multiply(of(dy)?, of(v)?.transposed(), sizes.table(scores), false).then_some(())?;
-    pulp::Arch::new().dispatch(|| {
-        let rows = scores.chunks_exact_mut(tokens).zip(weights.chunks_exact(tokens));
-        for (dy, y) in rows {
-            pull_back(dy, y, sizes.scale());
-        }
-    });
+    pull_rows_back(scores, weights, tokens, sizes.scale());
     let weights = Matrix::new(weights, tokens, tokens, tokens)?;
     let scores = Matrix::new(scores, tokens, tokens, tokens)?;
     let done = multiply(weights.transposed(), of(dy)?, sizes.place(dv, head), false)

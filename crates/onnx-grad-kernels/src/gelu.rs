@@ -5,6 +5,7 @@ use ort::operator::KernelContext;
 use crate::kernel::{Kernel, Tensor, refuse};
 use crate::math::{gelu, gelu_slope};
 use crate::pool::{Pool, part};
+use crate::vectorised::vectorised;
 
 /// x Φ(x), from x.
 ///
@@ -28,13 +29,15 @@ impl Kernel for Gelu {
     fn run(&self, pool: &Pool, inputs: &[Tensor], outputs: &mut [&mut [f32]]) -> ort::Result<()> {
         let size = part(inputs[0].data.len(), 1 << 12);
         let tasks = inputs[0].data.chunks(size).zip(outputs[0].chunks_mut(size)).collect();
-        pool.each(tasks, |(x, y): (&[f32], &mut [f32])| {
-            pulp::Arch::new().dispatch(|| {
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = gelu(*x);
-                }
-            });
-        })
+        pool.each(tasks, |(x, y)| all(x, y))
+    }
+}
+
+vectorised! {
+    fn all(x: &'a [f32], y: &'a mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = gelu(*x);
+        }
     }
 }
 
@@ -61,12 +64,14 @@ impl Kernel for GeluGrad {
         let size = part(inputs[0].data.len(), 1 << 12);
         let operands = inputs[0].data.chunks(size).zip(inputs[1].data.chunks(size));
         let tasks = operands.zip(outputs[0].chunks_mut(size)).collect();
-        pool.each(tasks, |((dy, x), dx): ((&[f32], &[f32]), &mut [f32])| {
-            pulp::Arch::new().dispatch(|| {
-                for ((dx, dy), x) in dx.iter_mut().zip(dy).zip(x) {
-                    *dx = dy * gelu_slope(*x);
-                }
-            });
-        })
+        pool.each(tasks, |((dy, x), dx)| all_back(dy, x, dx))
+    }
+}
+
+vectorised! {
+    fn all_back(dy: &'a [f32], x: &'a [f32], dx: &'a mut [f32]) {
+        for ((dx, dy), x) in dx.iter_mut().zip(dy).zip(x) {
+            *dx = dy * gelu_slope(*x);
+        }
     }
 }

@@ -5,6 +5,7 @@ use ort::operator::KernelContext;
 use crate::kernel::{Kernel, Tensor, refuse};
 use crate::math::sum;
 use crate::pool::{Pool, part};
+use crate::vectorised::vectorised;
 
 /// The cotangents of x, scale and bias, from that of y, x, scale, and the mean
 /// and the inverse deviation of each row.
@@ -51,26 +52,10 @@ impl Kernel for LayerNormGrad {
         let tasks = dx.chunks_mut(size * columns).zip(sums.chunks_mut(2 * columns));
         let tasks = tasks.enumerate().collect();
         pool.each(tasks, |(task, (dx, sums)): (usize, (&mut [f32], &mut [f32]))| {
-            let (dscale, dbias) = sums.split_at_mut(columns);
-            let scale = &scale.data[..columns];
-            pulp::Arch::new().dispatch(|| {
-                for (row, dx) in (task * size..).zip(dx.chunks_exact_mut(columns)) {
-                    let cut = row * columns..(row + 1) * columns;
-                    let (dy, x) = (&dy.data[cut.clone()], &x.data[cut]);
-                    let (mean, inverse) = (mean.data[row], inverse.data[row]);
-                    let normal = |x: f32| (x - mean) * inverse;
-                    let shift = sum([dy, scale], |[dy, scale]| dy * scale);
-                    let slope = sum([dy, scale, x], |[dy, scale, x]| dy * scale * normal(x));
-                    let (shift, slope) = (shift / columns as f32, slope / columns as f32);
-                    let (dscale, dbias) = (&mut dscale[..columns], &mut dbias[..columns]);
-                    for i in 0..columns {
-                        let along = normal(x[i]);
-                        dx[i] = (dy[i] * scale[i] - shift - along * slope) * inverse;
-                        dscale[i] += dy[i] * along;
-                        dbias[i] += dy[i];
-                    }
-                }
-            });
+            let rows = task * size..(task * size + dx.len() / columns);
+            let cut = rows.start * columns..rows.end * columns;
+            let moments = [&mean.data[rows.clone()], &inverse.data[rows]];
+            pull_rows_back(&dy.data[cut.clone()], &x.data[cut], scale.data, moments, dx, sums);
         })?;
         for sums in sums.chunks_exact(2 * columns) {
             let (scale, bias) = sums.split_at(columns);
@@ -80,5 +65,37 @@ impl Kernel for LayerNormGrad {
             }
         }
         Ok(())
+    }
+}
+
+vectorised! {
+    /// `sums` takes the cotangents of scale and bias.
+    fn pull_rows_back(
+        dy: &'a [f32],
+        x: &'a [f32],
+        scale: &'a [f32],
+        moments: [&'a [f32]; 2],
+        dx: &'a mut [f32],
+        sums: &'a mut [f32],
+    ) {
+        let columns = scale.len();
+        let (dscale, dbias) = sums.split_at_mut(columns);
+        let dbias = &mut dbias[..columns];
+        let moments = moments[0].iter().zip(moments[1]);
+        let rows = dy.chunks_exact(columns).zip(x.chunks_exact(columns));
+        let rows = rows.zip(dx.chunks_exact_mut(columns)).zip(moments);
+        for (((dy, x), dx), (&mean, &inverse)) in rows {
+            let shift = sum([dy, scale], #[inline(always)] |[dy, scale]| dy * scale);
+            let slope = sum([dy, scale, x], #[inline(always)] |[dy, scale, x]| {
+                dy * scale * ((x - mean) * inverse)
+            });
+            let (shift, slope) = (shift / columns as f32, slope / columns as f32);
+            for i in 0..columns {
+                let along = (x[i] - mean) * inverse;
+                dx[i] = (dy[i] * scale[i] - shift - along * slope) * inverse;
+                dscale[i] += dy[i] * along;
+                dbias[i] += dy[i];
+            }
+        }
     }
 }

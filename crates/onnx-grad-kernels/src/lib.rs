@@ -26,6 +26,7 @@ mod matrix;
 mod pool;
 mod product;
 mod softmax;
+mod vectorised;
 
 use ort::operator::OperatorDomain;
 

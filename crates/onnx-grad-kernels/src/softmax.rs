@@ -5,6 +5,7 @@ use ort::operator::KernelContext;
 use crate::kernel::{Kernel, Tensor, refuse};
 use crate::math::{exp, sum};
 use crate::pool::{Pool, part};
+use crate::vectorised::vectorised;
 
 /// The cotangent of x, from that of y and y: y · (dy − Σ dy·y).
 pub struct SoftmaxGrad;
@@ -33,21 +34,37 @@ impl Kernel for SoftmaxGrad {
         let size = part(rows, 16) * columns;
         let operands = inputs[0].data.chunks(size).zip(inputs[1].data.chunks(size));
         let tasks = operands.zip(outputs[0].chunks_mut(size)).collect();
-        pool.each(tasks, |((dy, y), dx): ((&[f32], &[f32]), &mut [f32])| {
-            pulp::Arch::new().dispatch(|| {
-                let rows = dy.chunks_exact(columns).zip(y.chunks_exact(columns));
-                for ((dy, y), dx) in rows.zip(dx.chunks_exact_mut(columns)) {
-                    dx.copy_from_slice(dy);
-                    pull_back(dx, y, 1.0);
-                }
-            });
+        pool.each(tasks, |((dy, y), dx): ((_, _), &mut [f32])| {
+            dx.copy_from_slice(dy);
+            pull_rows_back(dx, y, columns, 1.0);
         })
     }
 }
 
-/// A row of exponentials divided by their sum, in place, of `scale` times x.
+vectorised! {
+    /// Rows of `columns` numbers, each made the softmax of `scale` times itself.
+    pub(crate) fn softmax_rows(x: &'a mut [f32], columns: usize, scale: f32) {
+        for row in x.chunks_exact_mut(columns) {
+            softmax(row, scale);
+        }
+    }
+}
+
+vectorised! {
+    /// Rows of cotangents of y = softmax(x), made those of x / `scale` in place.
+    pub(crate) fn pull_rows_back(dy: &'a mut [f32], y: &'a [f32], columns: usize, scale: f32) {
+        for (dy, y) in dy.chunks_exact_mut(columns).zip(y.chunks_exact(columns)) {
+            let total = sum([&*dy, y], #[inline(always)] |[dy, y]| dy * y);
+            for (dy, y) in dy.iter_mut().zip(y) {
+                *dy = (*dy - total) * y * scale;
+            }
+        }
+    }
+}
+
+/// Exponentials of `scale` times x, divided by their sum.
 #[inline(always)]
-pub fn softmax(x: &mut [f32], scale: f32) {
+fn softmax(x: &mut [f32], scale: f32) {
     let mut lanes = [f32::NEG_INFINITY; 16];
     let (whole, rest) = x.as_chunks::<16>();
     for part in whole {
@@ -62,17 +79,13 @@ pub fn softmax(x: &mut [f32], scale: f32) {
     for x in x.iter_mut() {
         *x = exp((*x - most) * scale);
     }
-    let inverse = sum([&*x], |[x]| x).recip();
+    let inverse = sum(
+        [&*x],
+        #[inline(always)]
+        |[x]| x,
+    )
+    .recip();
     for x in x.iter_mut() {
         *x *= inverse;
-    }
-}
-
-/// A row of cotangents of y = softmax(x), made those of x / `scale` in place.
-#[inline(always)]
-pub fn pull_back(dy: &mut [f32], y: &[f32], scale: f32) {
-    let total = sum([&*dy, y], |[dy, y]| dy * y);
-    for (dy, y) in dy.iter_mut().zip(y) {
-        *dy = (*dy - total) * y * scale;
     }
 }
