@@ -186,7 +186,11 @@ fn main() {
     let builder = runtime::builder(threads).with_intra_op_spinning(false).unwrap();
     let builder = builder.with_operators(onnx_grad_kernels::domain().unwrap()).unwrap();
     let mut trainings = [standard, fused].map(|bytes| {
-        let session = builder.clone().commit_from_memory(&bytes).unwrap();
+        let mut builder = builder.clone();
+        if let Some(path) = std::env::var_os("VIT_STEP_PROFILE") {
+            builder = builder.with_profiling(path).unwrap();
+        }
+        let session = builder.commit_from_memory(&bytes).unwrap();
         Training::new(session, batch, layout.len())
     });
     let mut times = [const { (Vec::new(), Vec::new()) }; 2];

@@ -76,6 +76,10 @@ impl Model {
         Self(session(bytes, 1))
     }
 
+    pub fn of(session: Session) -> Self {
+        Self(session)
+    }
+
     /// The outputs by name, from `f32` inputs.
     pub fn run(&mut self, inputs: &[(&str, &Array)]) -> HashMap<String, Array> {
         let feed = |(name, x): &(&str, &Array)| {
