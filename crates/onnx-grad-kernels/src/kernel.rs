@@ -116,6 +116,6 @@ impl<K: Kernel> ort::operator::Kernel for Instance<K> {
             .iter_mut()
             .map(|value| Ok(value.try_extract_tensor_mut::<f32>()?.1))
             .collect::<ort::Result<Vec<_>>>()?;
-        self.0.run(&Pool::Session(context), &inputs, &mut outputs)
+        self.0.run(&Pool(context), &inputs, &mut outputs)
     }
 }

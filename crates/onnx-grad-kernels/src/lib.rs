@@ -18,15 +18,20 @@
 
 mod adamw;
 mod attention;
+mod batch_norm;
+mod conv;
 mod gelu;
 mod kernel;
 mod layer_norm;
 mod math;
 mod matrix;
+mod max_pool;
 mod pool;
 mod product;
+mod relu;
 mod softmax;
 mod vectorised;
+mod window;
 
 use ort::operator::OperatorDomain;
 
@@ -41,10 +46,16 @@ pub fn domain() -> ort::Result<OperatorDomain> {
     let domain = register::<adamw::AdamW>(domain)?;
     let domain = register::<attention::Attention>(domain)?;
     let domain = register::<attention::AttentionGrad>(domain)?;
+    let domain = register::<batch_norm::BatchNormGrad>(domain)?;
+    let domain = register::<batch_norm::Moments>(domain)?;
+    let domain = register::<conv::ConvImageGrad>(domain)?;
+    let domain = register::<conv::ConvKernelGrad>(domain)?;
     let domain = register::<gelu::Gelu>(domain)?;
     let domain = register::<gelu::GeluGrad>(domain)?;
     let domain = register::<layer_norm::LayerNormGrad>(domain)?;
+    let domain = register::<max_pool::MaxPoolGrad>(domain)?;
     let domain = register::<product::Gemm>(domain)?;
     let domain = register::<product::Linear>(domain)?;
+    let domain = register::<relu::ReluGrad>(domain)?;
     register::<softmax::SoftmaxGrad>(domain)
 }

@@ -12,8 +12,8 @@ mod runtime;
 use std::collections::HashMap;
 
 use onnx_grad::{
-    AdamW, AdamWState, AdamWStep, ElementType, Error, Graph, Layout, Parameter, Value, gradient,
-    model,
+    AdamW, AdamWState, AdamWStep, ElementType, Error, Graph, Layout, Parameter, Sliding, Value,
+    gradient, model,
 };
 use problem::weighted_sum;
 use proptest::prelude::*;
@@ -154,6 +154,80 @@ proptest! {
     fn softmax(rows in 1usize..50, columns in 1usize..70, factor in 1usize..20) {
         let x = Array::random(&[2, rows, columns], 1).map(|x| factor as f64 * x);
         compare_gradient(&["SoftmaxGrad"], &[x], |g, v| g.softmax(v[0], -1));
+    }
+
+    #[test]
+    fn conv(
+        axes in 1usize..4,
+        batch in 1usize..4,
+        groups in 1usize..4,
+        channels in (4usize..12, 4usize..12),
+        window in [(1usize..4, 1usize..4, 1usize..3), (1..4, 1..4, 1..3), (1..4, 1..4, 1..3)],
+        pads in [(0usize..4, 0usize..4), (0..4, 0..4), (0..4, 0..4)],
+        room in [0usize..9, 0..9, 0..9],
+    ) {
+        let of = |f: fn((usize, usize, usize)) -> usize| window.map(f)[..axes].to_vec();
+        let sliding = Sliding {
+            strides: of(|w| w.1),
+            dilations: of(|w| w.2),
+            pads_before: pads.map(|p| p.0)[..axes].to_vec(),
+            pads_after: pads.map(|p| p.1)[..axes].to_vec(),
+        };
+        let kernel = of(|w| w.0);
+        let image = (0..axes).map(|i| (kernel[i] - 1) * sliding.dilations[i] + 1 + room[i]);
+        let x = [vec![batch, groups * channels.0], image.collect()].concat();
+        let k = [vec![groups * channels.1, channels.0], kernel].concat();
+        let inputs = randoms(&[&x, &k, &[groups * channels.1]]);
+        compare_gradient(&["ConvKernelGrad", "ConvImageGrad"], &inputs, |g, v| {
+            g.conv(v[0], v[1], Some(v[2]), groups, &sliding)
+        });
+    }
+
+    #[test]
+    fn max_pool(
+        channels in (1usize..4, 1usize..40),
+        window in [(1usize..4, 1usize..4, 1usize..3), (1..4, 1..4, 1..3)],
+        pads in [(0usize..2, 0usize..2), (0..2, 0..2)],
+        room in [1usize..9, 1..9],
+        ceil: bool,
+    ) {
+        let kernel = window.map(|w| w.0);
+        let pad = |f: fn((usize, usize)) -> usize| {
+            pads.into_iter().zip(kernel).map(|(p, k)| f(p).min(k - 1)).collect()
+        };
+        let sliding = Sliding {
+            strides: window.map(|w| w.1).to_vec(),
+            dilations: window.map(|w| w.2).to_vec(),
+            pads_before: pad(|p| p.0),
+            pads_after: pad(|p| p.1),
+        };
+        let size = |i: usize| (kernel[i] - 1) * sliding.dilations[i] + 1 + room[i];
+        // few numbers, so that windows hold their maximum more than once
+        let x = Array::random(&[channels.0, channels.1, size(0), size(1)], 1);
+        let x = x.map(|x| (2.0 * x).round());
+        compare_gradient(&["MaxPoolGrad"], &[x], |g, v| {
+            g.max_pool(v[0], &kernel, &sliding, ceil)
+        });
+    }
+
+    #[test]
+    fn batch_norm(n in 1usize..6, c in 1usize..70, size in 2usize..40) {
+        let inputs = randoms(&[&[n, c, size], &[c], &[c], &[c], &[c]]);
+        compare(&["BatchNormalizationGrad", "Moments"], &inputs, |g, v| {
+            // an epsilon that keeps channels of few elements in bounds
+            let next = g.batch_norm_training(v[0], v[1], v[2], v[3], v[4], 1e-2, 0.9)?;
+            let weights = Array::random(g.shape(next.y), 99);
+            let loss = weighted_sum(g, next.y, &weights)?;
+            let mut outputs = gradient(g, loss, &v[..3])?;
+            outputs.extend([next.y, next.mean, next.variance]);
+            Ok(outputs)
+        });
+    }
+
+    #[test]
+    fn relu(len in 1usize..40_000) {
+        let x = Array::random(&[len], 1).map(|x| x.signum() * (x.abs() - 0.3).max(0.0));
+        compare_gradient(&["ReluGrad"], &[x], |g, v| g.relu(v[0]));
     }
 
     #[test]

@@ -63,7 +63,9 @@ pub mod model;
 
 pub use error::Error;
 pub use graph::{Graph, Value};
-pub use op::Sliding;
+pub use op::{
+    BatchNormTraining, Coordinates, Interpolation, InterpolationMode, PadMode, Rounding, Sliding,
+};
 pub use optimizer::{AdamW, AdamWState, AdamWStep, AdamWUpdate, clip_by_global_norm};
 pub use parameters::{Layout, Parameter};
 pub use shape::ElementType;

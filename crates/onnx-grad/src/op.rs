@@ -12,35 +12,53 @@ use crate::shape::{TensorType, broadcast_axes};
 
 mod adamw;
 mod attention;
+mod average_pool;
+mod batch_norm;
 mod binary;
 mod conv;
 mod gelu;
 mod layout;
 mod matmul;
+mod max_pool;
 mod norm;
+mod pad;
 mod partition;
+mod pool;
 mod reduce;
+mod resize;
+mod scatter;
 mod select;
+mod slice;
 mod sliding;
 mod softmax;
 mod unary;
 
 pub(crate) use adamw::AdamW as AdamWKernel;
+pub use batch_norm::BatchNormTraining;
 pub(crate) use layout::Reshape;
+pub use pad::PadMode;
+pub use resize::{Coordinates, Interpolation, InterpolationMode, Rounding};
 pub use sliding::Sliding;
 use {
     attention::{Attention, AttentionGrad},
+    average_pool::{AveragePool, Spread},
+    batch_norm::{BatchNorm, BatchNormGrad, Moments},
     binary::{Binary, Compare},
-    conv::{Conv, ConvTranspose, Window},
+    conv::{Conv, ConvImageGrad, ConvKernelGrad, ConvTranspose},
     gelu::{Gelu, GeluGrad},
     layout::{Expand, Transpose},
     matmul::{Gemm, Linear, MatMul},
+    max_pool::{MaxPool, MaxPoolGrad},
     norm::{LayerNorm, LayerNormGrad},
-    partition::{Concat, Pad, Slice, Split},
+    pad::Pad,
+    partition::{Concat, Split},
     reduce::Reduce,
+    resize::Resize,
+    scatter::{GatherElements, ScatterElements},
     select::{Cast, Clip, Gather, OneHot, Where},
+    slice::Slice,
     softmax::{Softmax, SoftmaxGrad},
-    unary::{Identity, Unary},
+    unary::{Identity, ReluGrad, Unary},
 };
 
 /// The domain of the operators that `onnx-grad-kernels` holds.
@@ -71,9 +89,10 @@ macro_rules! operators {
 }
 
 operators! {
-    AdamWKernel, Attention, AttentionGrad, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand, Gather,
-    Gelu, GeluGrad, Gemm, Identity, LayerNorm, LayerNormGrad, Linear, MatMul, OneHot, Pad, Reduce, Reshape, Slice,
-    Softmax, SoftmaxGrad, Split, Transpose, Unary, Where, Window,
+    AdamWKernel, Attention, AttentionGrad, AveragePool, BatchNorm, BatchNormGrad, Binary, Cast, Clip, Compare, Concat, Conv, ConvImageGrad,
+    ConvKernelGrad,    ConvTranspose, Expand, Gather, GatherElements, Gelu, GeluGrad, Gemm, Identity, LayerNorm, LayerNormGrad, Linear,
+    MatMul, MaxPool, MaxPoolGrad, Moments, OneHot, Pad, Reduce, ReluGrad, Reshape, Resize, ScatterElements, Slice, Softmax, SoftmaxGrad, Split,
+    Spread, Transpose, Unary, Where,
 }
 
 /// The rules of one operator.
@@ -116,6 +135,7 @@ pub(crate) enum Attribute {
     Int(i64),
     Ints(Vec<i64>),
     Float(f32),
+    Text(&'static str),
 }
 
 impl Attribute {

@@ -34,6 +34,7 @@ pub(super) fn attribute_proto(name: &str, value: Attribute) -> AttributeProto {
     match value {
         Attribute::Float(f) => (proto.r#type, proto.f) = (1, f),
         Attribute::Int(i) => (proto.r#type, proto.i) = (2, i),
+        Attribute::Text(text) => (proto.r#type, proto.s) = (3, text.into()),
         Attribute::Ints(ints) => (proto.r#type, proto.ints) = (7, ints),
     }
     proto

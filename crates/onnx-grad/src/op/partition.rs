@@ -1,7 +1,5 @@
 //! Operators that cut tensors along an axis and join them.
 
-use std::ops::Range;
-
 use super::{Attribute, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Tensor, Value};
@@ -94,90 +92,6 @@ impl Operator for Split {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Slice {
-    axis: usize,
-    start: usize,
-    end: usize,
-}
-
-impl Operator for Slice {
-    fn name(&self) -> &'static str {
-        "Slice"
-    }
-
-    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        match inputs {
-            [x] if self.start < self.end
-                && x.shape.get(self.axis).is_some_and(|&n| self.end <= n) =>
-            {
-                let mut result = (*x).clone();
-                result.shape[self.axis] = self.end - self.start;
-                Ok(vec![result])
-            }
-            _ => {
-                let (start, end) = (self.start, self.end);
-                let required = format!("{start}..{end} within axis {}, not empty", self.axis);
-                Err(Error::shape("Slice", required, inputs))
-            }
-        }
-    }
-
-    fn constants(&self) -> Vec<Tensor> {
-        [self.start, self.end, self.axis].map(|n| Tensor::integers(&[n])).into()
-    }
-
-    fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
-        let dy = node.cotangent(g, 0)?;
-        let pad = Pad {
-            axis: self.axis,
-            before: self.start,
-            after: g.shape(node.inputs[0])[self.axis] - self.end,
-        };
-        Ok(vec![Some(g.apply(pad, &[dy])?)])
-    }
-}
-
-/// Zeros put before and after along an axis: what undoes a [`Slice`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Pad {
-    pub axis: usize,
-    pub before: usize,
-    pub after: usize,
-}
-
-impl Operator for Pad {
-    fn name(&self) -> &'static str {
-        "Pad"
-    }
-
-    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        match inputs {
-            [x] if self.axis < x.shape.len() => {
-                let mut result = (*x).clone();
-                result.shape[self.axis] += self.before + self.after;
-                Ok(vec![result])
-            }
-            _ => Err(Error::shape("Pad", format!("an axis {}", self.axis), inputs)),
-        }
-    }
-
-    fn constants(&self) -> Vec<Tensor> {
-        vec![
-            Tensor::integers(&[self.before, self.after]),
-            Tensor::F32(Vec::new(), vec![0.0]),
-            Tensor::integers(&[self.axis]),
-        ]
-    }
-
-    fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
-        let dy = node.cotangent(g, 0)?;
-        let size = g.shape(node.inputs[0])[self.axis];
-        let kept = self.before..self.before + size;
-        Ok(vec![Some(g.slice(dy, self.axis as i64, kept)?)])
-    }
-}
-
 impl Graph {
     /// The operands one after another along an axis.
     ///
@@ -203,18 +117,5 @@ impl Graph {
         }
         let sizes = sizes.to_vec();
         self.apply_all(Split { axis, sizes }, &[x])
-    }
-
-    /// The part of `x` within a range of an axis.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the range is empty or leaves the axis.
-    pub fn slice(&mut self, x: Value, axis: i64, range: Range<usize>) -> Result<Value, Error> {
-        let axis = shape::axis("Slice", axis, self.ty(x))?;
-        if range == (0..self.shape(x)[axis]) {
-            return Ok(x);
-        }
-        let Range { start, end } = range;
-        self.apply(Slice { axis, start, end }, &[x])
     }
 }

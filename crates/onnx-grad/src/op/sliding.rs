@@ -27,17 +27,27 @@ impl Sliding {
         }
     }
 
-    /// The number of spatial axes, where all lists agree on it.
+    /// The number of spatial axes, where all lists agree on it and every number
+    /// is one that ONNX can hold, and every step is one forward.
     pub(super) fn axes(&self) -> Option<usize> {
         let axes = self.strides.len();
         let lists = [&self.dilations, &self.pads_before, &self.pads_after];
-        lists.iter().all(|list| list.len() == axes).then_some(axes)
+        let held = |&n: &usize| i64::try_from(n).is_ok();
+        let fits = lists.iter().all(|list| list.len() == axes && list.iter().all(held))
+            && self.strides.iter().all(held)
+            && self.strides.iter().chain(&self.dilations).all(|&step| step > 0);
+        fits.then_some(axes)
+    }
+
+    /// The size along an axis of a window of `kernel` elements.
+    pub(super) fn reach(&self, axis: usize, kernel: usize) -> Option<usize> {
+        kernel.checked_sub(1)?.checked_mul(self.dilations[axis])?.checked_add(1)
     }
 
     /// The number of places along an axis for a window of `kernel` elements,
     /// rounded down; `None` where not even one fits.
     pub(super) fn places(&self, axis: usize, image: usize, kernel: usize) -> Option<usize> {
-        let reach = kernel.checked_sub(1)?.checked_mul(self.dilations[axis])?.checked_add(1)?;
+        let reach = self.reach(axis, kernel)?;
         let padded = image.checked_add(self.pads_before[axis])?;
         let room = padded.checked_add(self.pads_after[axis])?.checked_sub(reach)?;
         Some(room.checked_div(self.strides[axis])? + 1)

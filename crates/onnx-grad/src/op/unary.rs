@@ -2,7 +2,7 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-use super::{Gelu, Operator, Pullback};
+use super::{Gelu, KERNELS, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{ElementType, TensorType};
@@ -71,6 +71,7 @@ impl Operator for Unary {
             }
             Self::Log => g.div(dy, x)?,
             Self::Neg => g.neg(dy)?,
+            Self::Relu if g.kernels() => g.apply(ReluGrad, &[dy, y])?,
             Self::Relu => {
                 // y ≥ 0, so its sign is one where x > 0 and zero elsewhere
                 let slope = g.apply(Self::Sign, &[y])?;
@@ -93,6 +94,24 @@ impl Operator for Unary {
             }
         };
         Ok(vec![Some(dx)])
+    }
+}
+
+/// The cotangent of x, from that of y and y = max(x, 0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ReluGrad;
+
+impl Operator for ReluGrad {
+    fn name(&self) -> &'static str {
+        "ReluGrad"
+    }
+
+    fn domain(&self) -> &'static str {
+        KERNELS
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        Ok(inputs.last().map(|&y| y.clone()).into_iter().collect())
     }
 }
 

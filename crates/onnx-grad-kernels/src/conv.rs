@@ -1,0 +1,218 @@
+//! The gradients of convolutions over one to three spatial axes: patches of the
+//! image as columns of a matrix, a tile at a time, and matrix products.
+
+use ort::operator::KernelContext;
+
+use crate::kernel::{Kernel, Tensor, attribute, refuse};
+use crate::matrix::{Matrix, Target, multiply};
+use crate::pool::Pool;
+use crate::window::Window;
+
+/// How many numbers a tile of columns holds, about: what a core's cache does.
+const TILE: usize = 1 << 18;
+
+/// A convolution, with the sizes of what it works on.
+#[derive(Clone)]
+struct Conv {
+    groups: usize,
+    window: Window,
+}
+
+/// The sizes of a convolution's operands, channels counted in one group.
+#[derive(Clone, Copy)]
+struct Sizes {
+    images: usize,
+    groups: usize,
+    /// Channels of the image.
+    c: usize,
+    /// Channels of the result.
+    o: usize,
+    image: [usize; 3],
+    places: [usize; 3],
+    /// Elements of the kernel.
+    elements: usize,
+}
+
+impl Sizes {
+    fn pixels(&self) -> usize {
+        self.image.iter().product()
+    }
+
+    fn all_places(&self) -> usize {
+        self.places.iter().product()
+    }
+
+    /// The number of lines of places, and how many make a tile of `rows` rows.
+    fn lines(&self, rows: usize) -> (usize, usize) {
+        let lines = self.places[0] * self.places[1];
+        (lines, (TILE / (rows * self.places[2]).max(1)).clamp(1, lines.max(1)))
+    }
+}
+
+impl Conv {
+    fn new<K: Kernel>(node: &KernelContext) -> ort::Result<Self> {
+        let groups = attribute::<K, i64>(node, "group")?;
+        Ok(Self { groups: groups.try_into().unwrap_or(0), window: Window::new::<K>(node)? })
+    }
+
+    /// The sizes, where image `[n, c, ..]` and places `[n, o, ..]` fit.
+    fn sizes(&self, image: &[usize], places: &[usize]) -> Option<Sizes> {
+        let ([n, c, image @ ..], [images, o, places @ ..]) = (image, places) else { return None };
+        let image = self.window.spatial(image)?;
+        let places = self.window.spatial(places)?;
+        let fits = n == images
+            && c.checked_rem(self.groups) == Some(0)
+            && o.checked_rem(self.groups) == Some(0)
+            && self.window.places(image)? == places;
+        fits.then_some(Sizes {
+            images: *n,
+            groups: self.groups,
+            c: c / self.groups,
+            o: o / self.groups,
+            image,
+            places,
+            elements: self.window.elements(),
+        })
+    }
+}
+
+/// The cotangent of a convolution's kernel, from the image and the cotangent of
+/// the result.
+pub struct ConvKernelGrad(Conv);
+
+impl Kernel for ConvKernelGrad {
+    const NAME: &'static str = "ConvKernelGrad";
+    const INPUTS: usize = 2;
+    const OUTPUTS: usize = 1;
+
+    fn new(node: &KernelContext) -> ort::Result<Self> {
+        Conv::new::<Self>(node).map(Self)
+    }
+
+    fn shapes(&self, inputs: &[Tensor]) -> ort::Result<Vec<Vec<usize>>> {
+        match self.0.sizes(&inputs[0].shape, &inputs[1].shape) {
+            Some(sizes) => {
+                let shape = [sizes.o * sizes.groups, sizes.c];
+                Ok(vec![[&shape[..], self.0.window.kernel()].concat()])
+            }
+            None => refuse::<Self, _>("an image and the places of its windows", inputs),
+        }
+    }
+
+    fn run(&self, pool: &Pool, inputs: &[Tensor], outputs: &mut [&mut [f32]]) -> ort::Result<()> {
+        let fits = self.0.sizes(&inputs[0].shape, &inputs[1].shape);
+        let Some(s) = fits else { return refuse::<Self, _>("shapes that fit", inputs) };
+        let dk = &mut *outputs[0];
+        dk.fill(0.0);
+        if dk.is_empty() || s.all_places() * s.pixels() == 0 {
+            return Ok(());
+        }
+        // a part of a group's channels a task: their columns of dk are its own
+        let size = s.c.div_ceil(4).max(8).min(s.c);
+        let parts = s.c.div_ceil(size);
+        let mut scratch = vec![0.0; s.groups * parts * s.o * size * s.elements];
+        let tasks = scratch.chunks_mut(s.o * size * s.elements).enumerate().collect();
+        pool.each(tasks, |(task, sum): (usize, &mut [f32])| {
+            let (group, from) = (task / parts, task % parts * size);
+            let channels = size.min(s.c - from);
+            let rows = channels * s.elements;
+            let (lines, step) = s.lines(rows);
+            let mut tile = vec![0.0; rows * step * s.places[2]];
+            for image in 0..s.images {
+                let x = (image * s.groups + group) * s.c + from;
+                let x = &inputs[0].data[x * s.pixels()..(x + channels) * s.pixels()];
+                let dy = (image * s.groups + group) * s.o * s.all_places();
+                for line in (0..lines).step_by(step) {
+                    let count = step.min(lines - line) * s.places[2];
+                    let lines = line..lines.min(line + step);
+                    self.0.window.columns(x, s.image, s.places, lines, &mut tile);
+                    let dy = &inputs[1].data[dy + line * s.places[2]..];
+                    let dy = Matrix::new(dy, s.o, count, s.all_places());
+                    let met = Matrix::new(&tile, rows, count, count);
+                    if let (Some(dy), Some(met)) = (dy, met) {
+                        let target = Target { data: &mut *sum, row_stride: rows };
+                        let _ = multiply(dy, met.transposed(), target, true);
+                    }
+                }
+            }
+        })?;
+        let row = s.c * s.elements;
+        for (task, sum) in scratch.chunks(s.o * size * s.elements).enumerate() {
+            let (group, from) = (task / parts, task % parts * size);
+            let columns = size.min(s.c - from) * s.elements;
+            let rows = dk[group * s.o * row..].chunks_exact_mut(row).take(s.o);
+            for (row, sum) in rows.zip(sum.chunks_exact(columns)) {
+                row[from * s.elements..][..columns].copy_from_slice(sum);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The cotangent of a convolution's image, from the cotangent of the result and
+/// the kernel.
+pub struct ConvImageGrad {
+    conv: Conv,
+    image: Vec<usize>,
+}
+
+impl ConvImageGrad {
+    fn sizes(&self, inputs: &[Tensor]) -> Option<(Vec<usize>, Sizes)> {
+        let (&n, &[o, c, ..]) = (inputs[0].shape.first()?, &inputs[1].shape[..]) else {
+            return None;
+        };
+        let shape = [&[n, c.checked_mul(self.conv.groups)?][..], &self.image].concat();
+        let sizes = self.conv.sizes(&shape, &inputs[0].shape)?;
+        let fits = inputs[1].shape[2..] == *self.conv.window.kernel() && inputs[0].shape[1] == o;
+        fits.then_some((shape, sizes))
+    }
+}
+
+impl Kernel for ConvImageGrad {
+    const NAME: &'static str = "ConvImageGrad";
+    const INPUTS: usize = 2;
+    const OUTPUTS: usize = 1;
+
+    fn new(node: &KernelContext) -> ort::Result<Self> {
+        let image = attribute::<Self, Vec<i64>>(node, "image")?;
+        let image = image.into_iter().map(|n| n.try_into().unwrap_or(0)).collect();
+        Ok(Self { conv: Conv::new::<Self>(node)?, image })
+    }
+
+    fn shapes(&self, inputs: &[Tensor]) -> ort::Result<Vec<Vec<usize>>> {
+        match self.sizes(inputs) {
+            Some((shape, _)) => Ok(vec![shape]),
+            None => refuse::<Self, _>("the places of windows and a kernel", inputs),
+        }
+    }
+
+    fn run(&self, pool: &Pool, inputs: &[Tensor], outputs: &mut [&mut [f32]]) -> ort::Result<()> {
+        let Some((_, s)) = self.sizes(inputs) else {
+            return refuse::<Self, _>("shapes that fit", inputs);
+        };
+        let dx = &mut *outputs[0];
+        dx.fill(0.0);
+        if dx.is_empty() || s.all_places() * s.elements * s.o == 0 {
+            return Ok(());
+        }
+        let tasks = dx.chunks_exact_mut(s.c * s.pixels()).enumerate().collect();
+        pool.each(tasks, |(task, dx): (usize, &mut [f32])| {
+            let rows = s.c * s.elements;
+            let (lines, step) = s.lines(rows);
+            let mut tile = vec![0.0; rows * step * s.places[2]];
+            let dy = &inputs[0].data[task * s.o * s.all_places()..];
+            let kernel = &inputs[1].data[task % s.groups * s.o * rows..];
+            for line in (0..lines).step_by(step) {
+                let count = step.min(lines - line) * s.places[2];
+                let dy = Matrix::new(&dy[line * s.places[2]..], s.o, count, s.all_places());
+                let kernel = Matrix::new(kernel, s.o, rows, rows);
+                if let (Some(dy), Some(kernel)) = (dy, kernel) {
+                    let target = Target { data: &mut tile, row_stride: count };
+                    let _ = multiply(kernel.transposed(), dy, target, false);
+                }
+                let lines = line..lines.min(line + step);
+                self.conv.window.add_columns(&tile, s.image, s.places, lines, dx);
+            }
+        })
+    }
+}
