@@ -1,6 +1,8 @@
 //! The gradients of convolutions over one to three spatial axes: patches of the
 //! image as columns of a matrix, a tile at a time, and matrix products.
 
+use std::ops::Range;
+
 use ort::operator::KernelContext;
 
 use crate::kernel::{Kernel, Tensor, attribute, refuse};
@@ -9,7 +11,7 @@ use crate::pool::Pool;
 use crate::window::Window;
 
 /// How many numbers a tile of columns holds, about: what a core's cache does.
-const TILE: usize = 1 << 18;
+const TILE: usize = 1 << 19;
 
 /// A convolution, with the sizes of what it works on.
 #[derive(Clone)]
@@ -42,10 +44,65 @@ impl Sizes {
         self.places.iter().product()
     }
 
-    /// The number of lines of places, and how many make a tile of `rows` rows.
-    fn lines(&self, rows: usize) -> (usize, usize) {
+    /// The tiles that columns of `rows` rows come in, of `most` images at most:
+    /// several small images at once, so that products are large enough, or lines
+    /// of places of one that is larger.
+    fn tiles(&self, rows: usize, images: Range<usize>, most: usize) -> Vec<Tile> {
         let lines = self.places[0] * self.places[1];
-        (lines, (TILE / (rows * self.places[2]).max(1)).clamp(1, lines.max(1)))
+        let held = TILE / (rows * self.places[2]).max(1);
+        let (batch, step) = match held / lines.max(1) {
+            0 => (1, held.max(1)),
+            batch => (batch.min(most.max(1)), lines),
+        };
+        let batches = images.clone().step_by(batch);
+        let cut = |from: usize| {
+            let images = from..(from + batch).min(images.end);
+            let lines = (0..lines).step_by(step).map(move |line| line..(line + step).min(lines));
+            lines.map(move |lines| Tile { images: images.clone(), lines })
+        };
+        batches.flat_map(cut).collect()
+    }
+}
+
+/// Some lines of places of some images.
+struct Tile {
+    images: Range<usize>,
+    lines: Range<usize>,
+}
+
+impl Tile {
+    /// The places of one image.
+    fn places(&self, s: &Sizes) -> usize {
+        self.lines.len() * s.places[2]
+    }
+
+    fn columns(&self, s: &Sizes) -> usize {
+        self.images.len() * self.places(s)
+    }
+
+    /// The cotangents of a group's places, `[o, columns]`, put into a buffer
+    /// where they do not lie so already.
+    fn gather<'a>(
+        &self,
+        s: &Sizes,
+        dy: &'a [f32],
+        group: usize,
+        buffer: &'a mut Vec<f32>,
+    ) -> Option<Matrix<'a>> {
+        let start = |image: usize| (image * s.groups + group) * s.o * s.all_places();
+        let line = self.lines.start * s.places[2];
+        if self.images.len() == 1 {
+            let dy = dy.get(start(self.images.start) + line..)?;
+            return Matrix::new(dy, s.o, self.places(s), s.all_places());
+        }
+        buffer.clear();
+        for channel in 0..s.o {
+            for image in self.images.clone() {
+                let from = start(image) + channel * s.all_places() + line;
+                buffer.extend_from_slice(&dy[from..from + self.places(s)]);
+            }
+        }
+        Matrix::new(buffer, s.o, self.columns(s), self.columns(s))
     }
 }
 
@@ -116,23 +173,21 @@ impl Kernel for ConvKernelGrad {
             let (group, from) = (task / parts, task % parts * size);
             let channels = size.min(s.c - from);
             let rows = channels * s.elements;
-            let (lines, step) = s.lines(rows);
-            let mut tile = vec![0.0; rows * step * s.places[2]];
-            for image in 0..s.images {
-                let x = (image * s.groups + group) * s.c + from;
-                let x = &inputs[0].data[x * s.pixels()..(x + channels) * s.pixels()];
-                let dy = (image * s.groups + group) * s.o * s.all_places();
-                for line in (0..lines).step_by(step) {
-                    let count = step.min(lines - line) * s.places[2];
-                    let lines = line..lines.min(line + step);
-                    self.0.window.columns(x, s.image, s.places, lines, &mut tile);
-                    let dy = &inputs[1].data[dy + line * s.places[2]..];
-                    let dy = Matrix::new(dy, s.o, count, s.all_places());
-                    let met = Matrix::new(&tile, rows, count, count);
-                    if let (Some(dy), Some(met)) = (dy, met) {
-                        let target = Target { data: &mut *sum, row_stride: rows };
-                        let _ = multiply(dy, met.transposed(), target, true);
-                    }
+            let (mut columns, mut buffer) = (Vec::new(), Vec::new());
+            for tile in s.tiles(rows, 0..s.images, s.images) {
+                let (places, width) = (tile.places(&s), tile.columns(&s));
+                columns.resize(rows * width, 0.0);
+                for (i, image) in tile.images.clone().enumerate() {
+                    let x = (image * s.groups + group) * s.c + from;
+                    let x = &inputs[0].data[x * s.pixels()..(x + channels) * s.pixels()];
+                    let columns = &mut columns[i * places..];
+                    self.0.window.columns(x, s.image, s.places, tile.lines.clone(), width, columns);
+                }
+                let dy = tile.gather(&s, inputs[1].data, group, &mut buffer);
+                let met = Matrix::new(&columns, rows, width, width);
+                if let (Some(dy), Some(met)) = (dy, met) {
+                    let target = Target { data: &mut *sum, row_stride: rows };
+                    let _ = multiply(dy, met.transposed(), target, true);
                 }
             }
         })?;
@@ -195,23 +250,30 @@ impl Kernel for ConvImageGrad {
         if dx.is_empty() || s.all_places() * s.elements * s.o == 0 {
             return Ok(());
         }
-        let tasks = dx.chunks_exact_mut(s.c * s.pixels()).enumerate().collect();
+        let (rows, size) = (s.c * s.elements, s.groups * s.c * s.pixels());
+        let part = s.images.div_ceil(4);
+        let tasks = dx.chunks_mut(part * size).enumerate().collect();
         pool.each(tasks, |(task, dx): (usize, &mut [f32])| {
-            let rows = s.c * s.elements;
-            let (lines, step) = s.lines(rows);
-            let mut tile = vec![0.0; rows * step * s.places[2]];
-            let dy = &inputs[0].data[task * s.o * s.all_places()..];
-            let kernel = &inputs[1].data[task % s.groups * s.o * rows..];
-            for line in (0..lines).step_by(step) {
-                let count = step.min(lines - line) * s.places[2];
-                let dy = Matrix::new(&dy[line * s.places[2]..], s.o, count, s.all_places());
-                let kernel = Matrix::new(kernel, s.o, rows, rows);
-                if let (Some(dy), Some(kernel)) = (dy, kernel) {
-                    let target = Target { data: &mut tile, row_stride: count };
-                    let _ = multiply(kernel.transposed(), dy, target, false);
+            let images = task * part..task * part + dx.len() / size;
+            let (mut columns, mut buffer) = (Vec::new(), Vec::new());
+            for tile in s.tiles(rows, images.clone(), part) {
+                let (places, width) = (tile.places(&s), tile.columns(&s));
+                columns.resize(rows * width, 0.0);
+                for group in 0..s.groups {
+                    let dy = tile.gather(&s, inputs[0].data, group, &mut buffer);
+                    let kernel = &inputs[1].data[group * s.o * rows..];
+                    let kernel = Matrix::new(kernel, s.o, rows, rows);
+                    if let (Some(dy), Some(kernel)) = (dy, kernel) {
+                        let target = Target { data: &mut columns, row_stride: width };
+                        let _ = multiply(kernel.transposed(), dy, target, false);
+                    }
+                    for (i, image) in tile.images.clone().enumerate() {
+                        let dx = &mut dx[(image - images.start) * size..];
+                        let dx = &mut dx[group * s.c * s.pixels()..][..s.c * s.pixels()];
+                        let (columns, lines) = (&columns[i * places..], tile.lines.clone());
+                        self.conv.window.add_columns(columns, s.image, s.places, lines, width, dx);
+                    }
                 }
-                let lines = line..lines.min(line + step);
-                self.conv.window.add_columns(&tile, s.image, s.places, lines, dx);
             }
         })
     }

@@ -114,7 +114,8 @@ impl Window {
     }
 
     /// Calls `f` for every line of a matrix of columns: one row a channel and an
-    /// element of the kernel, one column a place of the given lines of places.
+    /// element of the kernel, `row_stride` apart, and one column a place of the
+    /// given lines of places.
     /// `f` takes where the line stands in the matrix, and, where the image is met,
     /// which of its places do so and where the first stands in the image.
     fn each_line(
@@ -123,11 +124,12 @@ impl Window {
         image: [usize; 3],
         places: [usize; 3],
         lines: Range<usize>,
+        row_stride: usize,
         mut f: impl FnMut(usize, Option<(Range<usize>, usize)>),
     ) {
-        let mut start = 0;
         for channel in 0..channels {
             for element in 0..self.elements() {
+                let mut start = (channel * self.elements() + element) * row_stride;
                 let columns = self.kernel[2];
                 let (row, column) = (element / columns, element % columns);
                 let (plane, row) = (row / self.kernel[1], row % self.kernel[1]);
@@ -153,11 +155,12 @@ impl Window {
         image: [usize; 3],
         places: [usize; 3],
         lines: Range<usize>,
+        row_stride: usize,
         columns: &mut [f32],
     ) {
         let channels = x.len() / image.iter().product::<usize>().max(1);
         let stride = self.strides[2];
-        self.each_line(channels, image, places, lines, |start, met| {
+        self.each_line(channels, image, places, lines, row_stride, |start, met| {
             let line = &mut columns[start..start + places[2]];
             let Some((meeting, at)) = met else { return line.fill(0.0) };
             line[..meeting.start].fill(0.0);
@@ -180,11 +183,12 @@ impl Window {
         image: [usize; 3],
         places: [usize; 3],
         lines: Range<usize>,
+        row_stride: usize,
         dx: &mut [f32],
     ) {
         let channels = dx.len() / image.iter().product::<usize>().max(1);
         let stride = self.strides[2];
-        self.each_line(channels, image, places, lines, |start, met| {
+        self.each_line(channels, image, places, lines, row_stride, |start, met| {
             let Some((meeting, at)) = met else { return };
             let line = &columns[start..start + places[2]][meeting];
             if stride == 1 {
