@@ -33,6 +33,8 @@ struct Sizes {
     places: [usize; 3],
     /// Elements of the kernel.
     elements: usize,
+    /// Whether the window is one element that meets the whole image in order.
+    point: bool,
 }
 
 impl Sizes {
@@ -40,23 +42,29 @@ impl Sizes {
         self.image.iter().product()
     }
 
+    /// How many channels of the image a task takes.
+    fn part(&self) -> usize {
+        self.c.div_ceil(4).max(8).min(self.c)
+    }
+
     fn all_places(&self) -> usize {
         self.places.iter().product()
     }
 
-    /// The tiles that columns of `rows` rows come in, of `most` images at most:
-    /// several small images at once, so that products are large enough, or lines
-    /// of places of one that is larger.
-    fn tiles(&self, rows: usize, images: Range<usize>, most: usize) -> Vec<Tile> {
-        let lines = self.places[0] * self.places[1];
+    /// The tiles that columns of `rows` rows come in: several small images at
+    /// once, so that products are large enough, or lines of places of one that is
+    /// larger. Where the image is its own columns, one image a tile.
+    fn tiles(&self, rows: usize) -> Vec<Tile> {
+        let (lines, images) = (self.places[0] * self.places[1], 0..self.images);
         let held = TILE / (rows * self.places[2]).max(1);
         let (batch, step) = match held / lines.max(1) {
+            _ if self.point => (1, lines.max(1)),
             0 => (1, held.max(1)),
-            batch => (batch.min(most.max(1)), lines),
+            batch => (batch, lines.max(1)),
         };
-        let batches = images.clone().step_by(batch);
+        let batches = images.step_by(batch);
         let cut = |from: usize| {
-            let images = from..(from + batch).min(images.end);
+            let images = from..(from + batch).min(self.images);
             let lines = (0..lines).step_by(step).map(move |line| line..(line + step).min(lines));
             lines.map(move |lines| Tile { images: images.clone(), lines })
         };
@@ -129,6 +137,7 @@ impl Conv {
             image,
             places,
             elements: self.window.elements(),
+            point: self.window.is_point(),
         })
     }
 }
@@ -165,7 +174,7 @@ impl Kernel for ConvKernelGrad {
             return Ok(());
         }
         // a part of a group's channels a task: their columns of dk are its own
-        let size = s.c.div_ceil(4).max(8).min(s.c);
+        let size = s.part();
         let parts = s.c.div_ceil(size);
         let mut scratch = vec![0.0; s.groups * parts * s.o * size * s.elements];
         let tasks = scratch.chunks_mut(s.o * size * s.elements).enumerate().collect();
@@ -174,17 +183,23 @@ impl Kernel for ConvKernelGrad {
             let channels = size.min(s.c - from);
             let rows = channels * s.elements;
             let (mut columns, mut buffer) = (Vec::new(), Vec::new());
-            for tile in s.tiles(rows, 0..s.images, s.images) {
+            for tile in s.tiles(rows) {
                 let (places, width) = (tile.places(&s), tile.columns(&s));
-                columns.resize(rows * width, 0.0);
-                for (i, image) in tile.images.clone().enumerate() {
+                let channels_of = |image: usize| {
                     let x = (image * s.groups + group) * s.c + from;
-                    let x = &inputs[0].data[x * s.pixels()..(x + channels) * s.pixels()];
+                    &inputs[0].data[x * s.pixels()..(x + channels) * s.pixels()]
+                };
+                if !s.point {
+                    columns.resize(rows * width, 0.0);
+                }
+                for (i, image) in tile.images.clone().enumerate().filter(|_| !s.point) {
+                    let x = channels_of(image);
                     let columns = &mut columns[i * places..];
                     self.0.window.columns(x, s.image, s.places, tile.lines.clone(), width, columns);
                 }
                 let dy = tile.gather(&s, inputs[1].data, group, &mut buffer);
-                let met = Matrix::new(&columns, rows, width, width);
+                let met = if s.point { channels_of(tile.images.start) } else { &columns };
+                let met = Matrix::new(met, rows, width, width);
                 if let (Some(dy), Some(met)) = (dy, met) {
                     let target = Target { data: &mut *sum, row_stride: rows };
                     let _ = multiply(dy, met.transposed(), target, true);
@@ -250,29 +265,40 @@ impl Kernel for ConvImageGrad {
         if dx.is_empty() || s.all_places() * s.elements * s.o == 0 {
             return Ok(());
         }
-        let (rows, size) = (s.c * s.elements, s.groups * s.c * s.pixels());
-        let part = s.images.div_ceil(4);
-        let tasks = dx.chunks_mut(part * size).enumerate().collect();
-        pool.each(tasks, |(task, dx): (usize, &mut [f32])| {
-            let images = task * part..task * part + dx.len() / size;
+        // a part of a group's channels of all images a task
+        let size = s.part();
+        let parts = s.c.div_ceil(size);
+        let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
+        tasks.resize_with(s.groups * parts, Vec::new);
+        for (i, group) in dx.chunks_exact_mut(s.c * s.pixels()).enumerate() {
+            let tasks = tasks[i % s.groups * parts..].iter_mut();
+            for (task, dx) in tasks.zip(group.chunks_mut(size * s.pixels())) {
+                task.push(dx);
+            }
+        }
+        let tasks = tasks.into_iter().enumerate().collect();
+        pool.each(tasks, |(task, mut dx): (usize, Vec<&mut [f32]>)| {
+            let (group, from) = (task / parts, task % parts * size);
+            let rows = size.min(s.c - from) * s.elements;
+            let kernel = (group * s.o * s.c + from) * s.elements;
+            let kernel = Matrix::new(&inputs[1].data[kernel..], s.o, rows, s.c * s.elements);
             let (mut columns, mut buffer) = (Vec::new(), Vec::new());
-            for tile in s.tiles(rows, images.clone(), part) {
+            for tile in s.tiles(rows) {
                 let (places, width) = (tile.places(&s), tile.columns(&s));
-                columns.resize(rows * width, 0.0);
-                for group in 0..s.groups {
-                    let dy = tile.gather(&s, inputs[0].data, group, &mut buffer);
-                    let kernel = &inputs[1].data[group * s.o * rows..];
-                    let kernel = Matrix::new(kernel, s.o, rows, rows);
-                    if let (Some(dy), Some(kernel)) = (dy, kernel) {
-                        let target = Target { data: &mut columns, row_stride: width };
-                        let _ = multiply(kernel.transposed(), dy, target, false);
-                    }
-                    for (i, image) in tile.images.clone().enumerate() {
-                        let dx = &mut dx[(image - images.start) * size..];
-                        let dx = &mut dx[group * s.c * s.pixels()..][..s.c * s.pixels()];
-                        let (columns, lines) = (&columns[i * places..], tile.lines.clone());
-                        self.conv.window.add_columns(columns, s.image, s.places, lines, width, dx);
-                    }
+                let dy = tile.gather(&s, inputs[0].data, group, &mut buffer);
+                let (Some(dy), Some(kernel)) = (dy, kernel) else { continue };
+                let data = if s.point {
+                    &mut *dx[tile.images.start]
+                } else {
+                    columns.resize(rows * width, 0.0);
+                    &mut columns
+                };
+                let _ =
+                    multiply(kernel.transposed(), dy, Target { data, row_stride: width }, false);
+                for (i, image) in tile.images.clone().enumerate().filter(|_| !s.point) {
+                    let (columns, lines) = (&columns[i * places..], tile.lines.clone());
+                    let window = &self.conv.window;
+                    window.add_columns(columns, s.image, s.places, lines, width, dx[image]);
                 }
             }
         })

@@ -55,6 +55,12 @@ impl Window {
         &self.kernel[3 - self.axes..]
     }
 
+    /// Whether the window is one element that meets the whole image in order.
+    pub fn is_point(&self) -> bool {
+        let [zeros, ones] = [[0; 3], [1; 3]];
+        self.kernel == ones && self.strides == ones && self.before == zeros && self.after == zeros
+    }
+
     pub fn elements(&self) -> usize {
         self.kernel.iter().product()
     }
