@@ -42,9 +42,24 @@ impl Sizes {
         self.image.iter().product()
     }
 
-    /// How many channels of the image a task takes.
-    fn part(&self) -> usize {
-        self.c.div_ceil(4).max(8).min(self.c)
+    /// The tasks: all groups, about four parts of the channels, of the images or of
+    /// both. Each part of the channels packs the places' cotangents once more, so
+    /// it is to be worth it.
+    fn tasks(&self) -> Vec<Task> {
+        let parts = (self.c * self.elements / 256).clamp(1, 4);
+        let channels = self.c.div_ceil(parts);
+        let images = self.images.div_ceil(4 / parts);
+        let mut tasks = Vec::new();
+        for group in 0..self.groups {
+            for from in (0..self.images).step_by(images) {
+                let images = from..(from + images).min(self.images);
+                for from in (0..self.c).step_by(channels) {
+                    let channels = from..(from + channels).min(self.c);
+                    tasks.push(Task { group, images: images.clone(), channels });
+                }
+            }
+        }
+        tasks
     }
 
     fn all_places(&self) -> usize {
@@ -54,22 +69,30 @@ impl Sizes {
     /// The tiles that columns of `rows` rows come in: several small images at
     /// once, so that products are large enough, or lines of places of one that is
     /// larger. Where the image is its own columns, one image a tile.
-    fn tiles(&self, rows: usize) -> Vec<Tile> {
-        let (lines, images) = (self.places[0] * self.places[1], 0..self.images);
+    fn tiles(&self, rows: usize, images: &Range<usize>) -> Vec<Tile> {
+        let lines = self.places[0] * self.places[1];
         let held = TILE / (rows * self.places[2]).max(1);
         let (batch, step) = match held / lines.max(1) {
             _ if self.point => (1, lines.max(1)),
             0 => (1, held.max(1)),
             batch => (batch, lines.max(1)),
         };
-        let batches = images.step_by(batch);
+        let batches = images.clone().step_by(batch);
         let cut = |from: usize| {
-            let images = from..(from + batch).min(self.images);
+            let images = from..(from + batch).min(images.end);
             let lines = (0..lines).step_by(step).map(move |line| line..(line + step).min(lines));
             lines.map(move |lines| Tile { images: images.clone(), lines })
         };
         batches.flat_map(cut).collect()
     }
+}
+
+/// What one thread does at a time: channels of a group, counted in the group.
+#[derive(Clone)]
+struct Task {
+    group: usize,
+    images: Range<usize>,
+    channels: Range<usize>,
 }
 
 /// Some lines of places of some images.
@@ -173,20 +196,20 @@ impl Kernel for ConvKernelGrad {
         if dk.is_empty() || s.all_places() * s.pixels() == 0 {
             return Ok(());
         }
-        // a part of a group's channels a task: their columns of dk are its own
-        let size = s.part();
-        let parts = s.c.div_ceil(size);
-        let mut scratch = vec![0.0; s.groups * parts * s.o * size * s.elements];
-        let tasks = scratch.chunks_mut(s.o * size * s.elements).enumerate().collect();
-        pool.each(tasks, |(task, sum): (usize, &mut [f32])| {
-            let (group, from) = (task / parts, task % parts * size);
-            let channels = size.min(s.c - from);
+        let mut sums: Vec<(Task, Vec<f32>)> = (s.tasks().into_iter())
+            .map(|task| {
+                let len = s.o * task.channels.len() * s.elements;
+                (task, vec![0.0; len])
+            })
+            .collect();
+        pool.each(sums.iter_mut().collect(), |(task, sum)| {
+            let (group, channels) = (task.group, task.channels.len());
             let rows = channels * s.elements;
             let (mut columns, mut buffer) = (Vec::new(), Vec::new());
-            for tile in s.tiles(rows) {
+            for tile in s.tiles(rows, &task.images) {
                 let (places, width) = (tile.places(&s), tile.columns(&s));
                 let channels_of = |image: usize| {
-                    let x = (image * s.groups + group) * s.c + from;
+                    let x = (image * s.groups + group) * s.c + task.channels.start;
                     &inputs[0].data[x * s.pixels()..(x + channels) * s.pixels()]
                 };
                 if !s.point {
@@ -207,12 +230,13 @@ impl Kernel for ConvKernelGrad {
             }
         })?;
         let row = s.c * s.elements;
-        for (task, sum) in scratch.chunks(s.o * size * s.elements).enumerate() {
-            let (group, from) = (task / parts, task % parts * size);
-            let columns = size.min(s.c - from) * s.elements;
-            let rows = dk[group * s.o * row..].chunks_exact_mut(row).take(s.o);
-            for (row, sum) in rows.zip(sum.chunks_exact(columns)) {
-                row[from * s.elements..][..columns].copy_from_slice(sum);
+        for (task, sum) in sums {
+            let columns = task.channels.start * s.elements..task.channels.end * s.elements;
+            let rows = dk[task.group * s.o * row..].chunks_exact_mut(row);
+            for (row, sum) in rows.zip(sum.chunks_exact(columns.len())) {
+                for (dk, sum) in row[columns.clone()].iter_mut().zip(sum) {
+                    *dk += sum;
+                }
             }
         }
         Ok(())
@@ -265,30 +289,30 @@ impl Kernel for ConvImageGrad {
         if dx.is_empty() || s.all_places() * s.elements * s.o == 0 {
             return Ok(());
         }
-        // a part of a group's channels of all images a task
-        let size = s.part();
-        let parts = s.c.div_ceil(size);
-        let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
-        tasks.resize_with(s.groups * parts, Vec::new);
-        for (i, group) in dx.chunks_exact_mut(s.c * s.pixels()).enumerate() {
-            let tasks = tasks[i % s.groups * parts..].iter_mut();
-            for (task, dx) in tasks.zip(group.chunks_mut(size * s.pixels())) {
-                task.push(dx);
+        // every task gets its channels of each of its images
+        let mut tasks: Vec<(Task, Vec<&mut [f32]>)> =
+            s.tasks().into_iter().map(|task| (task, Vec::new())).collect();
+        for (i, mut rest) in dx.chunks_exact_mut(s.c * s.pixels()).enumerate() {
+            let (image, group) = (i / s.groups, i % s.groups);
+            let own = |task: &Task| task.group == group && task.images.contains(&image);
+            for (task, dx) in tasks.iter_mut().filter(|(task, _)| own(task)) {
+                let (first, others) = rest.split_at_mut(task.channels.len() * s.pixels());
+                dx.push(first);
+                rest = others;
             }
         }
-        let tasks = tasks.into_iter().enumerate().collect();
-        pool.each(tasks, |(task, mut dx): (usize, Vec<&mut [f32]>)| {
-            let (group, from) = (task / parts, task % parts * size);
-            let rows = size.min(s.c - from) * s.elements;
-            let kernel = (group * s.o * s.c + from) * s.elements;
+        pool.each(tasks, |(task, mut dx)| {
+            let (group, start) = (task.group, task.images.start);
+            let rows = task.channels.len() * s.elements;
+            let kernel = (group * s.o * s.c + task.channels.start) * s.elements;
             let kernel = Matrix::new(&inputs[1].data[kernel..], s.o, rows, s.c * s.elements);
             let (mut columns, mut buffer) = (Vec::new(), Vec::new());
-            for tile in s.tiles(rows) {
+            for tile in s.tiles(rows, &task.images) {
                 let (places, width) = (tile.places(&s), tile.columns(&s));
                 let dy = tile.gather(&s, inputs[0].data, group, &mut buffer);
                 let (Some(dy), Some(kernel)) = (dy, kernel) else { continue };
                 let data = if s.point {
-                    &mut *dx[tile.images.start]
+                    &mut *dx[tile.images.start - start]
                 } else {
                     columns.resize(rows * width, 0.0);
                     &mut columns
@@ -298,7 +322,7 @@ impl Kernel for ConvImageGrad {
                 for (i, image) in tile.images.clone().enumerate().filter(|_| !s.point) {
                     let (columns, lines) = (&columns[i * places..], tile.lines.clone());
                     let window = &self.conv.window;
-                    window.add_columns(columns, s.image, s.places, lines, width, dx[image]);
+                    window.add_columns(columns, s.image, s.places, lines, width, dx[image - start]);
                 }
             }
         })
