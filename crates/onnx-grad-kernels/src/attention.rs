@@ -103,7 +103,7 @@ impl Kernel for Attention {
         }
         let [q, k, v] = [0, 1, 2].map(|i| inputs[i].data.chunks_exact(size));
         let tasks = q.zip(k).zip(v).zip(outputs[0].chunks_exact_mut(size)).collect();
-        pool.each(tasks, |(((q, k), v), y): (((&[f32], &[f32]), &[f32]), &mut [f32])| {
+        pool.each(tasks, |(((q, k), v), y): (((_, _), _), &mut [f32])| {
             let mut table = vec![0.0; sizes.tokens * sizes.tokens];
             for head in 0..sizes.heads {
                 let _ = attend(sizes, head, [q, k, v], y, &mut table);

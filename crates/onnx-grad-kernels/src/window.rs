@@ -97,16 +97,23 @@ impl Window {
         image: [usize; 3],
         looked_for: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let met = |axis: usize| {
-            let elements = 0..self.kernel[axis];
-            elements.filter_map(move |element| self.met(axis, place[axis], element, image[axis]))
-        };
-        met(0).find_map(|k| {
-            met(1).find_map(|j| {
+        let [planes, rows, columns] = [0, 1, 2].map(|axis| {
+            let (start, step) = (place[axis] * self.strides[axis], self.dilations[axis]);
+            let outside = self.before[axis].saturating_sub(start).div_ceil(step);
+            let from = (start + outside * step).saturating_sub(self.before[axis]);
+            let end = (start + self.kernel[axis] * step).saturating_sub(self.before[axis]);
+            (from..end.min(image[axis]), step)
+        });
+        for k in planes.0.step_by(planes.1) {
+            for j in rows.0.clone().step_by(rows.1) {
                 let line = (k * image[1] + j) * image[2];
-                met(2).map(|i| line + i).find(|&at| looked_for(at))
-            })
-        })
+                let mut places = columns.0.clone().step_by(columns.1).map(|i| line + i);
+                if let Some(at) = places.find(|&at| looked_for(at)) {
+                    return Some(at);
+                }
+            }
+        }
+        None
     }
 
     /// The places along the last axis at which an element meets the image, and

@@ -2,6 +2,8 @@
 //! ONNX Runtime, at shapes that proptest draws; and against itself: the same bits
 //! from run to run, on one thread and on two.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "../../onnx-grad/tests/support/problem.rs"]
 mod problem;
 #[path = "../../onnx-grad/tests/support/reference.rs"]
