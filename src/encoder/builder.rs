@@ -109,8 +109,7 @@ impl<'a> Builder<'a> {
         let weight = self.parameter(weight, Init::Normal(deviation))?;
         let bias = Parameter::new(format!("{name}.bias"), &[outputs], false);
         let bias = self.parameter(bias, Init::Constant(0.0))?;
-        let product = self.g.matmul(x, weight)?;
-        Ok(self.g.add(product, bias)?)
+        Ok(self.g.linear(x, weight, bias)?)
     }
 
     /// Layer normalisation over the last axis.

@@ -83,27 +83,10 @@ impl Vit {
 
     /// Multi-head self-attention, softmax(q kᵀ / √d) v (Vaswani et al. 2017, eq. 1).
     fn attention(&self, b: &mut Builder, name: &str, x: Value) -> Result<Value, EncoderError> {
-        let [batch, tokens, dim] = b.g.shape(x)[..] else {
-            let received = format!("{:?}", b.g.shape(x));
-            return Err(EncoderError::Shape { requirement: "tokens [N, T, dim]", received });
-        };
-        let width = dim / self.heads;
+        let dim = self.dim;
         let qkv = b.linear(x, &format!("{name}.qkv"), 3 * dim)?;
         let parts = b.g.split(qkv, -1, &[dim, dim, dim])?;
-        let mut by_head = |part: Value, order: [usize; 4]| {
-            let split = b.g.reshape(part, &[batch, tokens, self.heads, width])?;
-            b.g.transpose(split, &order)
-        };
-        let q = by_head(parts[0], [0, 2, 1, 3])?;
-        let k_transposed = by_head(parts[1], [0, 2, 3, 1])?;
-        let v = by_head(parts[2], [0, 2, 1, 3])?;
-        let scale = b.g.scalar((width as f32).sqrt().recip());
-        let q = b.g.mul(q, scale)?;
-        let scores = b.g.matmul(q, k_transposed)?;
-        let shares = b.g.softmax(scores, -1)?;
-        let mixed = b.g.matmul(shares, v)?;
-        let mixed = b.g.transpose(mixed, &[0, 2, 1, 3])?;
-        let mixed = b.g.reshape(mixed, &[batch, tokens, dim])?;
+        let mixed = b.g.attention(parts[0], parts[1], parts[2], self.heads)?;
         b.linear(mixed, &format!("{name}.attention"), dim)
     }
 }

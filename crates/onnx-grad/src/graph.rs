@@ -56,12 +56,30 @@ pub struct Graph {
     outputs: Vec<(String, Value)>,
     known_nodes: HashMap<(Op, Vec<Value>), usize>,
     known_constants: HashMap<ConstantKey, Value>,
+    kernels: bool,
 }
 
 impl Graph {
     /// An empty graph.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The graph, told to use the operators of the domain `onnx_grad` where one
+    /// takes the place of several standard ones, forward or backward.
+    ///
+    /// ONNX Runtime then needs that domain, as the crate `onnx-grad-kernels`
+    /// registers it. Gradients made of its operators cannot be differentiated
+    /// again.
+    #[must_use]
+    pub fn with_kernels(mut self) -> Self {
+        self.kernels = true;
+        self
+    }
+
+    /// Whether the operators of the domain `onnx_grad` may be used.
+    pub(crate) fn kernels(&self) -> bool {
+        self.kernels
     }
 
     /// A value that the caller feeds under this name.

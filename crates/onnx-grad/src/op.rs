@@ -11,6 +11,8 @@ use crate::graph::{Graph, Tensor, Value};
 use crate::shape::{TensorType, broadcast_axes};
 
 mod activation;
+mod adamw;
+mod attention;
 mod average_pool;
 mod batch_norm;
 mod binary;
@@ -19,6 +21,7 @@ mod conv;
 mod dropout;
 mod einsum;
 mod gather;
+mod gelu;
 mod layout;
 mod matmul;
 mod max_pool;
@@ -35,6 +38,7 @@ mod sliding;
 mod softmax;
 mod unary;
 
+pub(crate) use adamw::AdamW as AdamWKernel;
 pub use batch_norm::BatchNormTraining;
 pub(crate) use layout::{Expand, Reshape};
 pub use pad::PadMode;
@@ -42,16 +46,18 @@ pub use resize::{Coordinates, Interpolation, InterpolationMode, Rounding};
 pub use sliding::Sliding;
 use {
     activation::{Activation, PRelu},
+    attention::{Attention, AttentionGrad},
     average_pool::{AveragePool, Spread},
-    batch_norm::BatchNorm,
+    batch_norm::{BatchNorm, BatchNormGrad, Moments},
     binary::Binary,
     compare::{Compare, Not},
-    conv::{Conv, ConvTranspose},
+    conv::{Conv, ConvImageGrad, ConvKernelGrad, ConvTranspose},
     gather::{Gather, GatherElements, OneHot},
+    gelu::{Gelu, GeluGrad},
     layout::Transpose,
-    matmul::{Gemm, MatMul},
-    max_pool::MaxPool,
-    norm::LayerNorm,
+    matmul::{Gemm, Linear, MatMul},
+    max_pool::{MaxPool, MaxPoolGrad},
+    norm::{LayerNorm, LayerNormGrad},
     pad::Pad,
     partition::{Concat, Split},
     reduce::Reduce,
@@ -59,9 +65,12 @@ use {
     scatter::{ScatterElements, TakeElements},
     select::{Cast, Clip, Trilu, Where},
     slice::Slice,
-    softmax::Softmax,
-    unary::{Identity, Unary},
+    softmax::{Softmax, SoftmaxGrad},
+    unary::{Identity, ReluGrad, Unary},
 };
+
+/// The domain of the operators that `onnx-grad-kernels` holds.
+pub(crate) const KERNELS: &str = "onnx_grad";
 
 macro_rules! operators {
     ($($operator:ident),+ $(,)?) => {
@@ -88,15 +97,22 @@ macro_rules! operators {
 }
 
 operators! {
-    Activation, AveragePool, BatchNorm, Binary, Cast, Clip, Compare, Concat, Conv, ConvTranspose, Expand,
-    Gather, GatherElements, Gemm, Identity, LayerNorm, MatMul, MaxPool, Not, OneHot, Pad, PRelu, Reduce,
-    Reshape, Resize, ScatterElements, Slice, Softmax, Split, Spread, TakeElements, Transpose, Trilu, Unary, Where,
+    Activation, AdamWKernel, Attention, AttentionGrad, AveragePool, BatchNorm, BatchNormGrad, Binary, Cast, Clip,
+    Compare, Concat, Conv, ConvImageGrad, ConvKernelGrad, ConvTranspose, Expand, Gather, GatherElements, Gelu,
+    GeluGrad, Gemm, Identity, LayerNorm, LayerNormGrad, Linear, MatMul, MaxPool, MaxPoolGrad, Moments, Not, OneHot,
+    Pad, PRelu, Reduce, ReluGrad, Reshape, Resize, ScatterElements, Slice, Softmax, SoftmaxGrad, Split, Spread,
+    TakeElements, Transpose, Trilu, Unary, Where,
 }
 
 /// The rules of one operator.
 pub(crate) trait Operator {
     /// The operator's name in ONNX.
     fn name(&self) -> &'static str;
+
+    /// The operator set that the name belongs to, empty for the standard's.
+    fn domain(&self) -> &'static str {
+        ""
+    }
 
     /// The types of the outputs.
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error>;

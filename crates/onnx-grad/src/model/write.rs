@@ -12,7 +12,7 @@ use super::proto::{
 };
 use crate::Error;
 use crate::graph::{Graph, Node, Origin, Tensor, Value};
-use crate::op::Attribute;
+use crate::op::{Attribute, KERNELS};
 
 /// The opset that brought `Gelu`.
 const LEAST_OPSET: i64 = 20;
@@ -75,6 +75,11 @@ pub fn write(g: &Graph, options: &WriteOptions) -> Result<Vec<u8>, Error> {
     };
     let mut graph = Writer::new(g, &live, &batch)?.graph();
     graph.node = options.precision.lower(graph.node);
+    let mut opset_import =
+        vec![OperatorSetIdProto { domain: String::new(), version: options.opset }];
+    if live.nodes.iter().any(|&node| g.nodes()[node].op.rules().domain() == KERNELS) {
+        opset_import.push(OperatorSetIdProto { domain: KERNELS.to_owned(), version: 1 });
+    }
     let model = ModelProto {
         // IR versions 9, 10 and 11 came with opsets 20, 21 and 23
         ir_version: match options.opset {
@@ -84,7 +89,7 @@ pub fn write(g: &Graph, options: &WriteOptions) -> Result<Vec<u8>, Error> {
         },
         producer_name: options.producer.clone(),
         graph: Some(graph),
-        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: options.opset }],
+        opset_import,
         metadata_props: options.metadata.iter().map(entry).collect(),
         ..ModelProto::default()
     };
@@ -191,7 +196,15 @@ impl<'a> Writer<'a> {
         }
         let input = |&v: &Value| self.value_info(self.names[v.index()].clone(), v);
         let output = |(name, v): &(String, Value)| self.value_info(name.clone(), *v);
+        // ONNX Runtime infers no shapes for nodes of other domains than its own
+        let value_info = (self.live.nodes.iter().map(|&index| &g.nodes()[index]))
+            .filter(|node| !node.op.rules().domain().is_empty())
+            .flat_map(|node| &node.outputs)
+            .map(|&v| self.value_info(self.names[v.index()].clone(), v))
+            .filter(|info| g.outputs().iter().all(|(name, _)| *name != info.name))
+            .collect();
         GraphProto {
+            value_info,
             input: g.inputs().iter().map(input).collect(),
             output: g.outputs().iter().map(output).collect(),
             node,
@@ -224,6 +237,7 @@ impl<'a> Writer<'a> {
             output,
             name: self.g.node_name(index),
             op_type: rules.name().to_owned(),
+            domain: rules.domain().to_owned(),
             attribute: rules.attributes().into_iter().map(attribute).collect(),
             ..NodeProto::default()
         }

@@ -2,7 +2,7 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-use super::{Attribute, Float, Operator, Pullback};
+use super::{Attribute, Float, Gelu, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{ElementType, TensorType, broadcast};
@@ -187,6 +187,9 @@ impl Graph {
     /// # Source
     /// Hendrycks and Gimpel 2016, section 2; ONNX `Gelu`, `approximate="none"`.
     pub fn gelu(&mut self, x: Value) -> Result<Value, Error> {
+        if self.kernels() {
+            return self.apply(Gelu, &[x]);
+        }
         self.apply(Activation::Gelu { tanh: false }, &[x])
     }
 

@@ -1,6 +1,6 @@
 //! Normalisation of channels by their mean and variance over the batch.
 
-use super::{Attribute, Float, Operator, Pullback};
+use super::{Attribute, Float, KERNELS, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{ElementType, TensorType, count};
@@ -52,6 +52,11 @@ impl Operator for BatchNorm {
             return Err(node.no_gradient(self.name(), ""));
         };
         let dy = node.cotangent(g, 0)?;
+        if g.kernels() && self.of_batch {
+            let op = BatchNormGrad { epsilon: self.epsilon };
+            let cotangents = g.apply_all(op, &[dy, x, scale, mean, variance])?;
+            return Ok(cotangents.into_iter().map(Some).chain([None, None]).collect());
+        }
         let shape = g.shape(x).to_vec();
         let (channels, axes) = (shape[1], reduced(&shape));
         let epsilon = g.scalar(self.epsilon.0);
@@ -86,6 +91,51 @@ impl Operator for BatchNorm {
             dvariance = Some(g.mul(part, dscale)?);
         }
         Ok(vec![Some(dx), Some(dscale), Some(dbias), dmean, dvariance])
+    }
+}
+
+/// The cotangents of x, scale and bias where x was normalised by its own
+/// statistics, from that of y, x, scale, mean and variance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BatchNormGrad {
+    epsilon: Float,
+}
+
+impl Operator for BatchNormGrad {
+    fn name(&self) -> &'static str {
+        "BatchNormalizationGrad"
+    }
+
+    fn domain(&self) -> &'static str {
+        KERNELS
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        let inputs = [inputs.get(1), inputs.get(2), inputs.get(2)];
+        Ok(inputs.into_iter().flatten().map(|&x| x.clone()).collect())
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        vec![("epsilon", Attribute::Float(self.epsilon.0))]
+    }
+}
+
+/// The mean and the variance of every channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Moments;
+
+impl Operator for Moments {
+    fn name(&self) -> &'static str {
+        "Moments"
+    }
+
+    fn domain(&self) -> &'static str {
+        KERNELS
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        let channels = inputs.first().map_or(&[][..], |x| &x.shape[1..2]);
+        Ok(vec![TensorType::new(ElementType::F32, channels); 2])
     }
 }
 
@@ -163,18 +213,28 @@ impl Graph {
     ) -> Result<BatchNormTraining, Error> {
         let op = BatchNorm { epsilon: Float(epsilon), of_batch: true };
         op.infer(&[x, scale, bias, mean, variance].map(|v| self.ty(v)))?;
-        let axes = reduced(self.shape(x));
-        let batch_mean = self.reduce_mean(x, &axes, true)?;
-        let centred = self.sub(x, batch_mean)?;
-        let square = self.mul(centred, centred)?;
-        let batch_variance = self.reduce_mean(square, &axes, false)?;
-        let shape = self.shape(batch_variance).to_vec();
-        let batch_mean = self.reshape(batch_mean, &shape)?;
+        let [batch_mean, batch_variance] = self.moments(x)?;
         Ok(BatchNormTraining {
             y: self.apply(op, &[x, scale, bias, batch_mean, batch_variance])?,
             mean: self.running(mean, batch_mean, momentum)?,
             variance: self.running(variance, batch_variance, momentum)?,
         })
+    }
+
+    /// The mean and the variance of every channel.
+    fn moments(&mut self, x: Value) -> Result<[Value; 2], Error> {
+        if self.kernels()
+            && let [mean, variance] = self.apply_all(Moments, &[x])?[..]
+        {
+            return Ok([mean, variance]);
+        }
+        let axes = reduced(self.shape(x));
+        let mean = self.reduce_mean(x, &axes, true)?;
+        let centred = self.sub(x, mean)?;
+        let square = self.mul(centred, centred)?;
+        let variance = self.reduce_mean(square, &axes, false)?;
+        let shape = self.shape(variance).to_vec();
+        Ok([self.reshape(mean, &shape)?, variance])
     }
 
     fn running(&mut self, old: Value, new: Value, momentum: f32) -> Result<Value, Error> {

@@ -6,11 +6,17 @@ use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{ElementType, TensorType, count};
 
+mod gradient;
 mod kernel;
 mod transpose;
 
+pub(crate) use gradient::{ConvImageGrad, ConvKernelGrad};
 use kernel::Meeting;
 pub(crate) use transpose::ConvTranspose;
+
+/// The product of a group's channels, before and after, from which on the kernels
+/// are the faster way.
+const LEAST_CHANNELS: usize = 16;
 
 /// `[n, c, spatial..]` by `[o, c / groups, kernel..]`, and a bias `[o]` or none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,12 +140,23 @@ impl Operator for Conv {
         let dy = node.cotangent(g, 0)?;
         let (x, kernel) = (node.inputs[0], node.inputs[1]);
         let mut cotangents = vec![None; node.inputs.len()];
+        let (image, window) = (g.shape(x).to_vec(), g.shape(kernel).to_vec());
+        // with fewer channels a group its matrices are too narrow for the kernels
+        let fused = g.kernels() && window[1] * (window[0] / self.groups) >= LEAST_CHANNELS;
         if node.wanted[0] {
-            cotangents[0] = Some(self.image_cotangent(g, x, kernel, dy)?);
+            cotangents[0] = Some(if fused {
+                let op = ConvImageGrad { conv: self.clone(), image, kernel: window.clone() };
+                g.apply(op, &[dy, kernel])?
+            } else {
+                self.image_cotangent(g, x, kernel, dy)?
+            });
         }
         if node.wanted[1] {
-            cotangents[1] =
-                Some(Meeting { conv: self, image: x, places: dy, kernel }.cotangent(g)?);
+            cotangents[1] = Some(if fused {
+                g.apply(ConvKernelGrad { conv: self.clone(), kernel: window }, &[x, dy])?
+            } else {
+                Meeting { conv: self, image: x, places: dy, kernel }.cotangent(g)?
+            });
         }
         if node.wanted.get(2) == Some(&true) {
             cotangents[2] = Some(g.sum_to_channels(dy)?);

@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use super::{Attribute, Op, Operator, Pullback};
+use super::{Attribute, KERNELS, Op, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{ElementType, TensorType, broadcast, count};
@@ -8,6 +8,41 @@ use crate::shape::{ElementType, TensorType, broadcast, count};
 /// A·B over the last two axes; the axes before them broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MatMul;
+
+/// A·B + bias with one matrix B, in one kernel; the bias may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Linear;
+
+impl Operator for Linear {
+    fn name(&self) -> &'static str {
+        "Linear"
+    }
+
+    fn domain(&self) -> &'static str {
+        KERNELS
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        match inputs {
+            [a, b, bias] if bias.element != ElementType::F32 || bias.shape != b.shape[1..] => {
+                Err(Error::shape(self.name(), "a bias of B's columns", inputs))
+            }
+            [a, b, ..] if b.shape.len() == 2 => MatMul.infer(&[a, b]),
+            _ => Err(Error::shape(self.name(), "one matrix B", inputs)),
+        }
+    }
+
+    fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
+        let mut cotangents = MatMul.vjp(g, node)?;
+        if let Some(&bias) = node.inputs.get(2) {
+            let dy = node.cotangent(g, 0)?;
+            let shape = g.shape(bias).to_vec();
+            let wanted = node.wanted[2];
+            cotangents.push(if wanted { Some(g.sum_to(dy, &shape)?) } else { None });
+        }
+        Ok(cotangents)
+    }
+}
 
 impl Operator for MatMul {
     fn name(&self) -> &'static str {
@@ -65,6 +100,7 @@ impl Operator for MatMul {
 /// The product of two matrices, each transposed where asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Gemm {
+    pub kernel: bool,
     pub transpose_a: bool,
     pub transpose_b: bool,
 }
@@ -72,6 +108,10 @@ pub(crate) struct Gemm {
 impl Operator for Gemm {
     fn name(&self) -> &'static str {
         "Gemm"
+    }
+
+    fn domain(&self) -> &'static str {
+        if self.kernel { KERNELS } else { "" }
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
@@ -131,8 +171,7 @@ fn gemm(
     if !transpose_a && !transpose_b {
         return g.matmul(a, b);
     }
-    let op = Gemm { transpose_a, transpose_b };
-    g.apply(op, &[a, b])
+    g.gemm(a, transpose_a, b, transpose_b)
 }
 
 /// A matrix and whether it is transposed, looked at behind a Transpose node.
@@ -159,7 +198,9 @@ pub(super) fn transposed(g: &mut Graph, x: Value) -> Result<Value, Error> {
     let producer = g.producer(x).map(|node| (&node.op, &node.inputs[..]));
     match producer {
         Some((&Op::Gemm(op), &[a, b])) => gemm(g, b, !op.transpose_b, a, !op.transpose_a),
-        Some((Op::MatMul(_), &[a, b])) if g.shape(a).len() == 2 && g.shape(b).len() == 2 => {
+        Some((Op::MatMul(_) | Op::Linear(_), &[a, b]))
+            if g.shape(a).len() == 2 && g.shape(b).len() == 2 =>
+        {
             gemm(g, b, true, a, true)
         }
         Some((Op::MatMul(_), &[a, b])) => {
@@ -185,7 +226,22 @@ impl Graph {
     /// [`Error::Shape`] where the shapes do not fit, [`Error::ElementType`]
     /// where an operand is not `f32`.
     pub fn matmul(&mut self, a: Value, b: Value) -> Result<Value, Error> {
+        if self.kernels() && self.shape(b).len() == 2 {
+            return self.apply(Linear, &[a, b]);
+        }
         self.apply(MatMul, &[a, b])
+    }
+
+    /// x·w + bias, of x `[.., k]`, w `[k, n]` and a bias `[n]`.
+    ///
+    /// # Errors
+    /// As [`Graph::matmul`].
+    pub fn linear(&mut self, x: Value, w: Value, bias: Value) -> Result<Value, Error> {
+        if self.kernels() && self.shape(w).len() == 2 {
+            return self.apply(Linear, &[x, w, bias]);
+        }
+        let product = self.matmul(x, w)?;
+        self.add(product, bias)
     }
 
     /// The product of two matrices, each transposed first where asked.
@@ -200,7 +256,7 @@ impl Graph {
         b: Value,
         transpose_b: bool,
     ) -> Result<Value, Error> {
-        let op = Gemm { transpose_a, transpose_b };
+        let op = Gemm { kernel: self.kernels(), transpose_a, transpose_b };
         self.apply(op, &[a, b])
     }
 }

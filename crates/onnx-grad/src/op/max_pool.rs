@@ -1,7 +1,7 @@
 //! The maximum of a sliding window.
 
 use super::pool::Pool;
-use super::{Attribute, Operator, Pullback, Sliding};
+use super::{Attribute, KERNELS, Operator, Pullback, Sliding};
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{ElementType, TensorType, count};
@@ -43,6 +43,10 @@ impl Operator for MaxPool {
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
         let (x, places) = (node.inputs[0], node.outputs[1]);
         let dy = node.cotangent(g, 0)?;
+        if g.kernels() {
+            let op = MaxPoolGrad { pool: self.pool.clone() };
+            return Ok(vec![Some(g.apply(op, &[dy, x, node.outputs[0]])?)]);
+        }
         let shape = g.shape(dy).to_vec();
         let spatial = 0..self.pool.kernel.len();
         let mut apart = vec![1; shape.len()];
@@ -75,6 +79,30 @@ impl Operator for MaxPool {
             dx = g.scatter_elements(dx, at, part)?;
         }
         Ok(vec![Some(g.reshape(dx, &image)?)])
+    }
+}
+
+/// The cotangent of x, from that of y, x and y.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MaxPoolGrad {
+    pool: Pool,
+}
+
+impl Operator for MaxPoolGrad {
+    fn name(&self) -> &'static str {
+        "MaxPoolGrad"
+    }
+
+    fn domain(&self) -> &'static str {
+        KERNELS
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        Ok(inputs.get(1).map(|&x| x.clone()).into_iter().collect())
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        self.pool.attributes()
     }
 }
 

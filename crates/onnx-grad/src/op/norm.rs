@@ -1,7 +1,7 @@
 //! Normalisation of each example by itself.
 
 use super::batch_norm::column;
-use super::{Attribute, Float, Operator, Pullback};
+use super::{Attribute, Float, KERNELS, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{self, ElementType, TensorType, count};
@@ -65,6 +65,10 @@ impl Operator for LayerNorm {
         let (x, scale) = (node.inputs[0], node.inputs[1]);
         let (mean, inverse) = (node.outputs[1], node.outputs[2]);
         let dy = node.cotangent(g, 0)?;
+        if g.kernels() {
+            let cotangents = g.apply_all(LayerNormGrad, &[dy, x, scale, mean, inverse])?;
+            return Ok(cotangents.into_iter().map(Some).collect());
+        }
         let shape = g.shape(scale).to_vec();
         let (normal, h) = if self.plain {
             (node.outputs[0], dy)
@@ -91,6 +95,26 @@ impl Operator for LayerNorm {
             cotangents[2] = Some(g.sum_to(dy, &shape)?);
         }
         Ok(cotangents)
+    }
+}
+
+/// The cotangents of x, scale and bias, from that of y, x, scale, Mean and
+/// InvStdDev.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LayerNormGrad;
+
+impl Operator for LayerNormGrad {
+    fn name(&self) -> &'static str {
+        "LayerNormalizationGrad"
+    }
+
+    fn domain(&self) -> &'static str {
+        KERNELS
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        let inputs = [inputs.get(1), inputs.get(2), inputs.get(2)];
+        Ok(inputs.into_iter().flatten().map(|&x| x.clone()).collect())
     }
 }
 

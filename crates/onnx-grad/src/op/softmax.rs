@@ -1,6 +1,6 @@
 //! Softmax and its logarithm.
 
-use super::{Attribute, Operator, Pullback};
+use super::{Attribute, KERNELS, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{self, ElementType, TensorType};
@@ -37,7 +37,10 @@ impl Operator for Softmax {
         let dy = node.cotangent(g, 0)?;
         let y = node.outputs[0];
         let axes = [self.axis as i64];
-        let dx = if self.log {
+        let last = self.axis + 1 == g.shape(y).len();
+        let dx = if g.kernels() && last && !self.log {
+            g.apply(SoftmaxGrad, &[dy, y])?
+        } else if self.log {
             // dy − softmax(x) · Σ dy
             let total = g.reduce_sum(dy, &axes, true)?;
             let softmax = g.exp(y)?;
@@ -51,6 +54,24 @@ impl Operator for Softmax {
             g.mul(rest, y)?
         };
         Ok(vec![Some(dx)])
+    }
+}
+
+/// The cotangent of x, from that of y and y = softmax(x) along the last axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SoftmaxGrad;
+
+impl Operator for SoftmaxGrad {
+    fn name(&self) -> &'static str {
+        "SoftmaxGrad"
+    }
+
+    fn domain(&self) -> &'static str {
+        KERNELS
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        Ok(inputs.last().map(|&y| y.clone()).into_iter().collect())
     }
 }
 

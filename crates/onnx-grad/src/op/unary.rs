@@ -2,7 +2,7 @@
 
 use std::f32::consts::FRAC_2_SQRT_PI;
 
-use super::{Operator, Pullback};
+use super::{KERNELS, Operator, Pullback};
 use crate::Error;
 use crate::graph::{Graph, Value};
 use crate::shape::{ElementType, TensorType};
@@ -89,6 +89,7 @@ impl Operator for Unary {
                 let product = g.mul(dy, square)?;
                 g.neg(product)?
             }
+            Self::Relu if g.kernels() => g.apply(ReluGrad, &[dy, y])?,
             Self::Relu => {
                 // y ≥ 0, so its sign is one where x > 0 and zero elsewhere
                 let slope = g.apply(Self::Sign, &[y])?;
@@ -119,6 +120,24 @@ impl Operator for Unary {
             }
         };
         Ok(vec![Some(dx)])
+    }
+}
+
+/// The cotangent of x, from that of y and y = max(x, 0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ReluGrad;
+
+impl Operator for ReluGrad {
+    fn name(&self) -> &'static str {
+        "ReluGrad"
+    }
+
+    fn domain(&self) -> &'static str {
+        KERNELS
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
+        Ok(inputs.last().map(|&y| y.clone()).into_iter().collect())
     }
 }
 

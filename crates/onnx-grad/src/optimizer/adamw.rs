@@ -3,6 +3,7 @@
 use super::{Optimizer, OptimizerState, checked, cut, lerp};
 use crate::Error;
 use crate::graph::{Graph, Value};
+use crate::op::{AdamWKernel, Float};
 use crate::parameters::Layout;
 
 /// AdamW: Adam with decoupled weight decay.
@@ -55,6 +56,18 @@ impl Optimizer for AdamW {
     ) -> Result<OptimizerState, Error> {
         let ([m, v], [rate, correction1, correction2]) =
             checked(g, "AdamW", layout, (state, grads), scalars)?;
+        if g.kernels() {
+            let kernel = AdamWKernel {
+                beta1: Float(self.beta1),
+                beta2: Float(self.beta2),
+                epsilon: Float(self.epsilon),
+                weight_decay: Float(self.weight_decay),
+                decayed: layout.decayed(),
+            };
+            let fused = [state.params, grads, m, v, rate, correction1, correction2];
+            let next = g.apply_all(kernel, &fused)?;
+            return Ok(OptimizerState { params: next[0], moments: next[1..].to_vec() });
+        }
         let m = lerp(g, m, grads, self.beta1)?;
         let square = g.mul(grads, grads)?;
         let v = lerp(g, v, square, self.beta2)?;

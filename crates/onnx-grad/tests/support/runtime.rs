@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ort::environment::Environment;
+use ort::session::builder::SessionBuilder;
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor;
 
@@ -55,12 +56,16 @@ fn environment() -> &'static Environment {
     })
 }
 
-/// A session on this many threads, set up as training needs it.
-pub fn session(bytes: &[u8], threads: usize) -> Session {
+/// A builder of sessions on this many threads, set up as training needs them.
+pub fn builder(threads: usize) -> SessionBuilder {
     let builder = Session::builder(environment()).unwrap();
     let builder = builder.with_intra_threads(threads).unwrap();
-    let mut builder = builder.with_memory_pattern(false).unwrap();
-    builder.commit_from_memory(bytes).unwrap()
+    builder.with_memory_pattern(false).unwrap()
+}
+
+/// A session on this many threads, of standard operators.
+pub fn session(bytes: &[u8], threads: usize) -> Session {
+    builder(threads).commit_from_memory(bytes).unwrap()
 }
 
 /// A model ready to run.
@@ -69,6 +74,10 @@ pub struct Model(Session);
 impl Model {
     pub fn load(bytes: &[u8]) -> Self {
         Self(session(bytes, 1))
+    }
+
+    pub fn of(session: Session) -> Self {
+        Self(session)
     }
 
     /// The outputs by name, from `f32` inputs.

@@ -1,16 +1,17 @@
-//! Times single convolutions, forward alone and with both gradients, by the CPU
-//! time of one thread: the median of rounds in which every one has a turn.
+//! Times single convolutions, forward alone and with both gradients, of
+//! standard operators and with the kernels, by the CPU
+//! time of one thread: the median of rounds in which every convolution has a turn.
 //!
-//!     cargo bench -p onnx-grad --bench conv_step -- [n] [c] [o] [groups] [image] [kernel] [stride] [axes]
+//!     cargo bench -p onnx-grad-kernels --bench conv_step -- [n] [c] [o] [groups] [image] [kernel] [stride] [axes]
 //!
 //! Without numbers, those of ResNet-18, ConvNeXt-T, EfficientNet-B0, ResNeXt and
 //! 3D networks are timed; a word chooses among them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../tests/support/reference.rs"]
+#[path = "../../onnx-grad/tests/support/reference.rs"]
 mod reference;
-#[path = "../tests/support/runtime.rs"]
+#[path = "../../onnx-grad/tests/support/runtime.rs"]
 mod runtime;
 
 use std::time::{Duration, Instant};
@@ -48,10 +49,10 @@ const CONVOLUTIONS: [(&str, [usize; 8]); 18] = [
 
 /// A convolution with pads that keep the image at a stride of one, and none where
 /// windows do not overlap.
-fn graph(sizes: [usize; 8], gradients: bool) -> Result<(Graph, [Vec<usize>; 3]), Error> {
+fn graph(g: Graph, sizes: [usize; 8], gradients: bool) -> Result<(Graph, [Vec<usize>; 3]), Error> {
     let [n, c, o, groups, image, kernel, stride, axes] = sizes;
     let shape = |a, b, size| [vec![a, b], vec![size; axes]].concat();
-    let mut g = Graph::new();
+    let mut g = g;
     let shapes = [shape(n, c, image), shape(o, c / groups, kernel)];
     let [x, k] = [("x", &shapes[0]), ("k", &shapes[1])]
         .map(|(name, shape)| g.input(name, ElementType::F32, shape));
@@ -98,10 +99,15 @@ fn main() {
     };
     let mut sessions: Vec<(Session, [Tensor<f32>; 3], Vec<Duration>)> = Vec::new();
     for &(_, sizes) in &chosen {
-        for gradients in [false, true] {
-            let (g, shapes) = graph(sizes, gradients).unwrap();
+        for (g, gradients) in
+            [(Graph::new(), false), (Graph::new(), true), (Graph::new().with_kernels(), true)]
+        {
+            let (g, shapes) = graph(g, sizes, gradients).unwrap();
             let bytes = model::write(&g, &model::WriteOptions::default()).unwrap();
-            let session = runtime::session(&bytes, 1);
+            let builder = runtime::builder(1);
+            let domain = onnx_grad_kernels::domain().unwrap();
+            let mut builder = builder.with_operators(domain).unwrap();
+            let session = builder.commit_from_memory(&bytes).unwrap();
             let inputs = shapes.map(|shape| {
                 let x = reference::Array::random(&shape, 1);
                 let data: Vec<f32> = x.data.iter().map(|&x| x as f32).collect();
@@ -122,15 +128,16 @@ fn main() {
         }
     }
     println!(
-        "{:28} {:>10} {:>16} {:>6}",
-        "CPU time of one thread", "forward", "and gradients", "ratio"
+        "{:28} {:>10} {:>16} {:>16} {:>6}",
+        "CPU time of one thread", "forward", "and gradients", "with kernels", "ratio"
     );
-    for ((name, _), pair) in chosen.iter().zip(sessions.chunks_mut(2)) {
-        let [forward, both] = [0, 1].map(|i| {
-            let times = &mut pair[i].2;
+    for ((name, _), three) in chosen.iter().zip(sessions.chunks_mut(3)) {
+        let [forward, both, fused] = [0, 1, 2].map(|i| {
+            let times = &mut three[i].2;
             times.sort_unstable();
             times[ROUNDS / 2].as_secs_f64() * 1e3
         });
-        println!("{name:28} {forward:7.1} ms {both:13.1} ms {:6.2}", both / forward);
+        let ratio = fused / both;
+        println!("{name:28} {forward:7.1} ms {both:13.1} ms {fused:13.1} ms {ratio:6.2}");
     }
 }

@@ -80,28 +80,13 @@ pub fn forward(g: &mut Graph, images: Value, p: &[Value]) -> Result<Value, Error
 }
 
 fn linear(g: &mut Graph, x: Value, p: &[Value]) -> Result<Value, Error> {
-    let y = g.matmul(x, p[0])?;
-    g.add(y, p[1])
+    g.linear(x, p[0], p[1])
 }
 
 fn attention(g: &mut Graph, x: Value, p: &[Value]) -> Result<Value, Error> {
-    let (n, depth) = (g.shape(x)[0], WIDTH / HEADS);
     let qkv = linear(g, x, &p[..2])?;
     let parts = g.split(qkv, -1, &[WIDTH; 3])?;
-    let mut heads = |part, order: [usize; 4]| {
-        let split = g.reshape(part, &[n, TOKENS, HEADS, depth])?;
-        g.transpose(split, &order)
-    };
-    let q = heads(parts[0], [0, 2, 1, 3])?;
-    let k_transposed = heads(parts[1], [0, 2, 3, 1])?;
-    let v = heads(parts[2], [0, 2, 1, 3])?;
-    let scale = g.scalar((depth as f32).sqrt().recip());
-    let q = g.mul(q, scale)?;
-    let scores = g.matmul(q, k_transposed)?;
-    let shares = g.softmax(scores, -1)?;
-    let mixed = g.matmul(shares, v)?;
-    let mixed = g.transpose(mixed, &[0, 2, 1, 3])?;
-    let mixed = g.reshape(mixed, &[n, TOKENS, WIDTH])?;
+    let mixed = g.attention(parts[0], parts[1], parts[2], HEADS)?;
     linear(g, mixed, &p[2..4])
 }
 

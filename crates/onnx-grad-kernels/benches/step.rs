@@ -1,10 +1,12 @@
 //! Times a training step: an encoder, symmetric InfoNCE of the two halves of
 //! the batch, clipping and AdamW.
 //!
-//!     cargo bench -p onnx-grad --bench step -- [MODEL.onnx] [--batch N] [--threads N]
-//!         [--steps N] [--write FOLDER] [--serve]
+//!     cargo bench -p onnx-grad-kernels --bench step -- [MODEL.onnx] [--batch N]
+//!         [--threads N] [--steps N] [--standard] [--write FOLDER] [--serve]
 //!
-//! Without a model it is mivox's own vision transformer. `--write` puts the
+//! Without a model it is mivox's own vision transformer. The step runs on the
+//! kernels of this crate, and on standard operators alone with `--standard`.
+//! `--write` puts the
 //! training graph and the state it starts from into a folder, for other
 //! runtimes. With `--serve` a number of steps is read from each line of the
 //! standard input, and answered with the loss once they are done, so that
@@ -12,11 +14,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../tests/support/info_nce.rs"]
+#[path = "../../onnx-grad/tests/support/info_nce.rs"]
 mod info_nce;
-#[path = "../tests/support/reference.rs"]
+#[path = "../../onnx-grad/tests/support/reference.rs"]
 mod reference;
-#[path = "../tests/support/runtime.rs"]
+#[path = "../../onnx-grad/tests/support/runtime.rs"]
 mod runtime;
 #[path = "step/vit.rs"]
 mod vit;
@@ -91,8 +93,7 @@ impl Encoder {
         Ok((applied.outputs[0], applied.buffers))
     }
 
-    fn training_graph(&self) -> Result<Vec<u8>, Error> {
-        let mut g = Graph::new();
+    fn training_graph(&self, mut g: Graph) -> Result<Vec<u8>, Error> {
         let image = g.input("image", ElementType::F32, &self.shape);
         let [params, m, v] =
             ["params", "m", "v"].map(|name| g.input(name, ElementType::F32, &[self.layout.len()]));
@@ -143,7 +144,9 @@ struct Training {
 
 impl Training {
     fn new(encoder: Encoder, bytes: &[u8], threads: usize) -> Self {
-        let session = runtime::session(bytes, threads);
+        let builder = runtime::builder(threads);
+        let mut builder = builder.with_operators(onnx_grad_kernels::domain().unwrap()).unwrap();
+        let session = builder.commit_from_memory(bytes).unwrap();
         let flat = |data: Vec<f32>| Tensor::from_array(([data.len()], data)).unwrap().into_dyn();
         let zeros = vec![0.0; encoder.layout.len()];
         let mut state = vec![
@@ -194,7 +197,9 @@ fn main() {
     let path = arguments.iter().find(|a| a.ends_with(".onnx"));
 
     let encoder = Encoder::open(path.map(String::as_str), batch).unwrap();
-    let bytes = encoder.training_graph().unwrap();
+    let kernels = !arguments.iter().any(|a| a == "--standard");
+    let graph = if kernels { Graph::new().with_kernels() } else { Graph::new() };
+    let bytes = encoder.training_graph(graph).unwrap();
     if let Some(folder) = text("--write") {
         encoder.write(&bytes, Path::new(folder)).unwrap();
         return;
