@@ -148,7 +148,7 @@ impl Config {
             within("prepare.spacing_mm", spacing, 0.05, 50.0, "0.05 to 50 each")?;
         }
         within("prepare.clip_z", f64::from(raw.prepare.clip_z), 1.0, 100.0, "1 to 100")?;
-        within("view.size", raw.view.size as f64, 8.0, 1024.0, "8 to 1024")?;
+        within("view.size", raw.view.size as f64, 4.0, 1024.0, "4 to 1024")?;
         within("view.pixel_mm", raw.view.pixel_mm, 0.05, 50.0, "0.05 to 50")?;
         within("view.depth", raw.view.depth as f64, 1.0, 256.0, "1 to 256")?;
         let slice_mm = raw.view.slice_mm.unwrap_or(raw.view.pixel_mm);

@@ -164,6 +164,11 @@ impl Runtime {
         self
     }
 
+    /// Whether training graphs may have nodes of onnx-grad's kernels: on the CPU.
+    pub fn has_kernels(&self) -> bool {
+        cfg!(feature = "kernels") && self.device == Device::Cpu
+    }
+
     /// A session of an ONNX model.
     ///
     /// # Errors
@@ -182,6 +187,11 @@ impl Runtime {
             .builder(self.cuda_graphs)?
             .with_config_entry(placement::RECORD, "1")
             .map_err(failed("ask where nodes run"))?;
+        #[cfg(feature = "kernels")]
+        if self.has_kernels() {
+            let domain = onnx_grad_kernels::domain().map_err(failed("make the kernels"))?;
+            builder = builder.with_operators(domain).map_err(failed("register the kernels"))?;
+        }
         let session = builder.commit_from_memory(model).map_err(failed("load the graph"))?;
         if let Device::Cuda(_) = self.device {
             let nodes = placement::nodes_on(&session, CPU_PROVIDER)?;

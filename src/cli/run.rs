@@ -5,10 +5,12 @@ use super::{
     job::{Job, say},
     pairs, prepare, train,
 };
-use crate::pairing::HELD_OUT;
+use crate::{encoder::Encoder, pairing::HELD_OUT};
 
 pub(super) fn run(args: &PipelineArgs) -> anyhow::Result<End> {
     let job = Job::open(args)?;
+    // An encoder that cannot be had is said before hours of work, not after.
+    Encoder::open(&job.config.encoder, &job.config.view)?;
     let stages: [fn(&Job) -> anyhow::Result<bool>; 6] = [
         index::run,
         prepare::run,

@@ -39,16 +39,23 @@ pub(super) const OUTPUTS: [&str; 2] = ["loss", "gradient_norm"];
 /// It reads 2 K `views` with the anchors before the positives, the number of
 /// the `step`, the optimizer's scalars and, with accumulation, what is to
 /// happen to the sum of gradients; and the state, whose next values are outputs
-/// named `next_…`.
+/// named `next_…`. With `kernels` it has nodes that the session must have
+/// onnx-grad's kernels for.
 pub(super) fn build(
     encoder: &Encoder,
     weights: &Weights,
     settings: &Settings,
     view: &view::Settings,
+    kernels: bool,
 ) -> Result<TrainingGraph, TrainError> {
     let (batch, layout) = (settings.batch, encoder.layout());
     let optimizer = settings.optimizer.rule(settings.weight_decay);
-    let mut plan = Plan { g: Graph::new(), state: Vec::new(), inputs: Vec::new() };
+    // the kernels compute in f32 alone
+    let g = match kernels && settings.precision == Precision::F32 {
+        true => Graph::new().with_kernels(),
+        false => Graph::new(),
+    };
+    let mut plan = Plan { g, state: Vec::new(), inputs: Vec::new() };
 
     let params = plan.state(PARAMS, weights.trained.clone());
     let flat = vec![0.0; layout.len()];

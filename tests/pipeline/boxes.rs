@@ -43,8 +43,12 @@ fn boxes_are_paired_embedded_and_evaluated() {
     let sources = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
     let place = Workplace::new(&Pipeline { sources, rest: &rest });
     phantom(place.folder.path(), &["--subjects", "4", "--sessions", "1", "--seed", "3"]);
-    // The transformer sees planes, and says so when all before it is done.
+    // The transformer sees planes, and says so before anything is done.
     let refused = place.run(&["run"], 1);
+    assert!(!place.results().join("cohort.parquet").exists());
+    for stage in ["index", "prepare", "pairs"] {
+        place.run(&[stage], 0);
+    }
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("needs view.depth = 1; received view.depth = 6"), "{said}");
 

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod boxes;
+mod encoders;
 mod command_line;
 mod learning;
 mod resume;

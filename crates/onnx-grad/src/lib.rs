@@ -83,3 +83,8 @@ pub use optimizer::{
 pub use parameters::{Layout, Parameter, block_of};
 pub use shape::ElementType;
 pub use vjp::gradient;
+
+/// The README's examples, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,157 @@
+//! Encoders of every kind, trained from the pipeline file: mivox's own, and
+//! those that PyTorch exported.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use mivox::{table, train::MetricRow};
+use onnx_grad::{Forward, ImportOptions};
+
+use crate::workplace::{Pipeline, SMALL, Workplace, phantom};
+
+const SOURCES: &str = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
+
+/// A pipeline of 20 steps with other views, encoder and training.
+fn workplace(view: &str, encoder: &str, train: &str) -> Workplace {
+    let (before, after) = SMALL.split_once("[view]").unwrap();
+    let (_, pairs) = after.split_once("[pairs]").unwrap();
+    let (pairs, _) = pairs.split_once("[encoder]").unwrap();
+    let rest = format!(
+        "threads = 2\n{before}[view]\n{view}\n[pairs]{pairs}[encoder]\n{encoder}\n\
+         [train]\nsteps = 20\nwarmup = 3\n{train}\n"
+    );
+    let place = Workplace::new(&Pipeline { sources: SOURCES, rest: &rest });
+    let phantom = cohort();
+    std::os::unix::fs::symlink(phantom, place.path("phantom")).unwrap();
+    place
+}
+
+/// One phantom cohort for all tests here.
+fn cohort() -> PathBuf {
+    static COHORT: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = COHORT.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        phantom(folder.path(), &["--subjects", "4", "--sessions", "1", "--seed", "5"]);
+        folder
+    });
+    folder.path().join("phantom")
+}
+
+/// Runs a pipeline to its end, and asserts that the loss falls and that the
+/// encoder's file embeds.
+fn learns(place: &Workplace, what: &str) {
+    place.run(&["run"], 0);
+    let metrics: Vec<MetricRow> = table::read(&place.results().join("metrics.parquet")).unwrap();
+    assert_eq!(metrics.len(), 20, "{what}");
+    let mean =
+        |rows: &[MetricRow]| rows.iter().map(|row| row.loss).sum::<f32>() / rows.len() as f32;
+    let (first, last) = (mean(&metrics[..4]), mean(&metrics[16..]));
+    println!("{what}: loss {first:.3} to {last:.3}");
+    assert!(last < first - 0.05, "{what}: loss {first} to {last}");
+    assert!(place.results().join("embeddings/part-00000.parquet").exists(), "{what}");
+}
+
+#[test]
+fn own_architectures_learn() {
+    let plane = "size = 32\npixel_mm = 6.0";
+    let train = "batch = 8\nlearning_rate = 1e-3";
+    for architecture in ["resnet-18", "convnext-tiny"] {
+        let encoder = format!("architecture = '{architecture}'\nprojection = 16");
+        learns(&workplace(plane, &encoder, train), architecture);
+    }
+    let volume = "size = 16\npixel_mm = 10.0\ndepth = 8\nslice_mm = 10.0";
+    let encoder = "architecture = 'resnet-18-3d'\nprojection = 16";
+    learns(&workplace(volume, encoder, "batch = 4\nlearning_rate = 1e-3"), "resnet-18-3d");
+}
+
+#[test]
+fn optimizers_accumulation_and_precision_learn() {
+    let plane = "size = 48\npixel_mm = 4.5";
+    let encoder = "dim = 32\ndepth = 1\nheads = 2\nprojection = 16";
+    for (what, train) in [
+        ("sgd", "batch = 16\noptimizer = 'sgd'\nlearning_rate = 0.03\nweight_decay = 1e-4"),
+        ("lars", "batch = 16\noptimizer = 'lars'\nlearning_rate = 3.0\nweight_decay = 1e-4"),
+        ("accumulate", "batch = 8\naccumulate = 3\nlearning_rate = 3e-3"),
+        ("f16", "batch = 16\nprecision = 'f16'\nlearning_rate = 3e-3"),
+    ] {
+        learns(&workplace(plane, encoder, train), what);
+    }
+}
+
+#[test]
+fn the_last_blocks_of_earlier_weights_are_trained() {
+    let plane = "size = 48\npixel_mm = 4.5";
+    let encoder = "dim = 32\ndepth = 3\nheads = 2\nprojection = 16";
+    let train = "batch = 16\nlearning_rate = 3e-3";
+    let first = workplace(plane, encoder, train);
+    learns(&first, "first");
+    let earlier = first.results().join("encoder.onnx");
+    let encoder = format!("{encoder}\nweights = '{}'\ntrain_last = 1", earlier.display());
+    let second = workplace(plane, &encoder, train);
+    let said = second.run(&["run"], 0);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("begin with the weights of the file"), "{said}");
+    let numbers = |path: &Path| {
+        let file = Forward::open(path, &ImportOptions::default()).unwrap();
+        (file.layout().clone(), file.parameters())
+    };
+    let (layout, before) = numbers(&earlier);
+    let (_, after) = numbers(&second.results().join("encoder.onnx"));
+    for (index, parameter) in layout.parameters().iter().enumerate() {
+        let start = layout.offset(index).unwrap();
+        let range = start..start + parameter.shape.iter().product::<usize>();
+        let frozen = parameter.name.starts_with("patch")
+            || parameter.name.starts_with("block0")
+            || parameter.name.starts_with("block1");
+        assert_eq!(before[range.clone()] == after[range], frozen, "{}", parameter.name);
+    }
+}
+
+/// Runs every exported encoder of a folder for which there is a file, and
+/// returns their names.
+fn exported(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    for path in files.iter().filter(|path| path.extension().is_some_and(|end| end == "onnx")) {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let shape =
+            Forward::open(path, &ImportOptions::default()).unwrap().inputs()[0].shape.clone();
+        let size = |axis: usize| shape[axis].unwrap();
+        let view = match shape.len() {
+            4 => format!("size = {}\npixel_mm = {}", size(3), 200.0 / size(3) as f64),
+            _ => {
+                let step = 200.0 / size(4) as f64;
+                let depth = size(2);
+                format!("size = {}\npixel_mm = {step}\ndepth = {depth}\nslice_mm = {step}", size(4))
+            }
+        };
+        let encoder =
+            format!("onnx = '{}'\nprojection = 16", path.canonicalize().unwrap().display());
+        // files without a dynamic batch were exported for 8 views
+        let train = "batch = 4\nlearning_rate = 1e-3";
+        learns(&workplace(&view, &encoder, train), &name);
+        names.push(name);
+    }
+    names
+}
+
+#[test]
+fn small_exports_of_pytorch_learn() {
+    let names = exported(Path::new("crates/onnx-grad/tests/exports/small"));
+    assert!(names.len() >= 9, "{names:?}");
+}
+
+#[test]
+fn the_nine_exports_of_pytorch_learn() {
+    let names = exported(Path::new("data/exports"));
+    if names.is_empty() {
+        println!("skipped: data/exports is empty; `make exports` fills it (5 GB of PyTorch)");
+        return;
+    }
+    println!("trained: {names:?}");
+}
