@@ -278,6 +278,10 @@ fn weights_that_several_nodes_share_are_one() {
     let forward = agrees(&message, &Array::random(&[2, 3], 1));
     assert_eq!(names(&forward), [("w", true), ("b.other", false), ("b", false)]);
     assert_eq!(forward.remarks(), [Remark::Parted { tensor: "b".to_owned(), users: 2 }]);
+    let options = ImportOptions { constants: vec!["b".to_owned()], ..ImportOptions::default() };
+    let forward = Forward::read(&message.to_bytes(), &options).unwrap();
+    assert_eq!(names(&forward), [("w", true)]);
+    assert!(forward.remarks().is_empty());
     let options = ImportOptions { tied: vec!["b".to_owned()], ..ImportOptions::default() };
     let forward = Forward::read(&message.to_bytes(), &options).unwrap();
     assert_eq!(names(&forward), [("w", true), ("b", false)]);
@@ -290,9 +294,22 @@ fn folded_norms_are_remarked() {
     let weights = vec![weight("v", &[2, 2, 1, 1]), weight("w", &[2, 2, 1, 1]), weight("b", &[2])];
     let message = model(&[Symbol("n"), Is(2), Is(3), Is(3)], nodes, weights);
     let forward = read(&message).unwrap();
-    assert_eq!(forward.remarks(), [Remark::FoldedNorms { convolutions: 2 }]);
+    assert_eq!(forward.remarks(), [Remark::FoldedNorms { layers: 2, certain: false }]);
     assert!(forward.remarks()[0].to_string().contains("BatchNormalization"));
     assert!(read(&network()).unwrap().remarks().is_empty());
+
+    // the newer exporter leaves word, and norms that follow no convolution
+    let mut message = network();
+    let note = |value: &str| StringStringEntryProto {
+        key: "pkg.onnxscript.rewriter.rule_name".to_owned(),
+        value: value.to_owned(),
+    };
+    let nodes = &mut message.graph.as_mut().unwrap().node;
+    nodes[0].metadata_props = vec![note("FuseBatchNormIntoConv, RemoveOptionalBiasFromConv")];
+    nodes[6].metadata_props = vec![note("MaterializeReshapeShape")];
+    let forward = read(&message).unwrap();
+    assert_eq!(forward.remarks(), [Remark::FoldedNorms { layers: 1, certain: true }]);
+    assert!(forward.remarks()[0].to_string().contains("optimize=False"));
 }
 
 #[test]
