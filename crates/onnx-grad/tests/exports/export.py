@@ -70,6 +70,7 @@ class Export:
     opset: int | None = None
     dynamic: bool = False
     external: bool = False
+    # so that the loss does not fall to where rounding alone decides it
     lr: float = 1e-4
     options: dict = field(init=False)
 
@@ -160,18 +161,18 @@ NAMED = {
     ),
     "convnext_tiny": Export(
         lambda: timm.create_model("convnext_tiny", num_classes=0),
-        (3, 64, 64), "default", dynamic=True, external=True,
+        (3, 64, 64), "default", dynamic=True, external=True, lr=1e-5,
     ),
     "vit_small": Export(
         lambda: timm.create_model("vit_small_patch16_224", num_classes=0, img_size=64),
-        (3, 64, 64), "default", dynamic=True, external=True,
+        (3, 64, 64), "default", dynamic=True, external=True, lr=1e-5,
     ),
     "swin_tiny": Export(
         lambda: swin(
             patch_size=[4, 4], embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24],
             window_size=[7, 7],
         ),
-        (3, 64, 64), "plain", external=True,
+        (3, 64, 64), "plain", external=True, lr=1e-5,
     ),
     "resnet18_3d": Export(
         lambda: monai.networks.nets.resnet18(
