@@ -1,6 +1,7 @@
 //! An append-only graph of ONNX operators over values of static shape.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 mod tensor;
 
@@ -37,6 +38,8 @@ pub(crate) struct Node {
     pub op: Op,
     pub inputs: Vec<Value>,
     pub outputs: Vec<Value>,
+    /// The name of the imported node that it is part of.
+    pub source: Option<Arc<str>>,
 }
 
 /// A constant's type and bytes.
@@ -57,6 +60,7 @@ pub struct Graph {
     known_nodes: HashMap<(Op, Vec<Value>), usize>,
     known_constants: HashMap<ConstantKey, Value>,
     kernels: bool,
+    source: Option<Arc<str>>,
 }
 
 impl Graph {
@@ -183,7 +187,8 @@ impl Graph {
             .enumerate()
             .map(|(output, ty)| self.push(ty, Origin::Node { node, output }))
             .collect();
-        self.nodes.push(Node { op: key.0.clone(), inputs: key.1.clone(), outputs });
+        let source = self.source.clone();
+        self.nodes.push(Node { op: key.0.clone(), inputs: key.1.clone(), outputs, source });
         self.known_nodes.insert(key, node);
         Ok(node)
     }
@@ -257,5 +262,16 @@ impl Graph {
     /// The name of a node, unique and the same in every build of the graph.
     pub(crate) fn node_name(&self, node: usize) -> String {
         format!("{}_{node}", self.nodes[node].op.rules().name())
+    }
+
+    /// What an error calls a node: as the imported file does, where it is from one.
+    pub(crate) fn described(&self, node: usize) -> String {
+        let source = self.nodes.get(node).and_then(|node| node.source.as_deref());
+        source.map_or_else(|| self.node_name(node), str::to_owned)
+    }
+
+    /// The imported node that what is added from now on is part of.
+    pub(crate) fn set_source(&mut self, name: Option<&str>) {
+        self.source = name.map(Arc::from);
     }
 }

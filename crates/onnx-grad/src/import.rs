@@ -206,7 +206,7 @@ impl Forward {
         forward.store(&mut program, folder, options)?;
         let names: Vec<String> = program.outputs.iter().map(|(name, _)| name.clone()).collect();
         forward.steps = program.steps;
-        forward.remarks.extend(remark::folded_norms(&forward.steps));
+        forward.remarks.extend(remark::folded_norms(&graph.node, &forward.steps));
         if forward.parameters.layout.is_empty() && !options.untrained {
             return Err(Error::NoParameters);
         }
@@ -228,8 +228,7 @@ impl Forward {
         };
         let initializers =
             program.initializers.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
-        let initializers =
-            trainable::part(program, initializers, &options.tied, &mut self.remarks)?;
+        let initializers = trainable::part(program, initializers, options, &mut self.remarks)?;
         self.origins = trainable::origins(program);
         let uses = trainable::uses(program, &self.origins)?;
         for Initializer { name, slot, constant, converted } in initializers {

@@ -39,7 +39,7 @@ pub fn gradient(g: &mut Graph, loss: Value, wrt: &[Value]) -> Result<Vec<Value>,
             continue;
         }
         let pullback = Pullback {
-            name: &g.node_name(index),
+            name: &g.described(index),
             inputs: &node.inputs,
             outputs: &node.outputs,
             cotangents: &arrived,

@@ -278,6 +278,10 @@ fn weights_that_several_nodes_share_are_one() {
     let forward = agrees(&message, &Array::random(&[2, 3], 1));
     assert_eq!(names(&forward), [("w", true), ("b.other", false), ("b", false)]);
     assert_eq!(forward.remarks(), [Remark::Parted { tensor: "b".to_owned(), users: 2 }]);
+    let options = ImportOptions { constants: vec!["b".to_owned()], ..ImportOptions::default() };
+    let forward = Forward::read(&message.to_bytes(), &options).unwrap();
+    assert_eq!(names(&forward), [("w", true)]);
+    assert!(forward.remarks().is_empty());
     let options = ImportOptions { tied: vec!["b".to_owned()], ..ImportOptions::default() };
     let forward = Forward::read(&message.to_bytes(), &options).unwrap();
     assert_eq!(names(&forward), [("w", true), ("b", false)]);
@@ -290,9 +294,124 @@ fn folded_norms_are_remarked() {
     let weights = vec![weight("v", &[2, 2, 1, 1]), weight("w", &[2, 2, 1, 1]), weight("b", &[2])];
     let message = model(&[Symbol("n"), Is(2), Is(3), Is(3)], nodes, weights);
     let forward = read(&message).unwrap();
-    assert_eq!(forward.remarks(), [Remark::FoldedNorms { convolutions: 2 }]);
+    assert_eq!(forward.remarks(), [Remark::FoldedNorms { layers: 2, certain: false }]);
     assert!(forward.remarks()[0].to_string().contains("BatchNormalization"));
     assert!(read(&network()).unwrap().remarks().is_empty());
+
+    // the newer exporter leaves word, and norms that follow no convolution
+    let mut message = network();
+    let note = |value: &str| StringStringEntryProto {
+        key: "pkg.onnxscript.rewriter.rule_name".to_owned(),
+        value: value.to_owned(),
+    };
+    let nodes = &mut message.graph.as_mut().unwrap().node;
+    nodes[0].metadata_props = vec![note("FuseBatchNormIntoConv, RemoveOptionalBiasFromConv")];
+    nodes[6].metadata_props = vec![note("MaterializeReshapeShape")];
+    let forward = read(&message).unwrap();
+    assert_eq!(forward.remarks(), [Remark::FoldedNorms { layers: 1, certain: true }]);
+    assert!(forward.remarks()[0].to_string().contains("optimize=False"));
+}
+
+#[test]
+fn biases_of_zero_that_are_no_parameter_are_left_out() {
+    let message = |shape: &[i64], zero: f32| {
+        let mut target = node("ConstantOfShape", &["shape"], &["zeros"], &[]);
+        let value = Some(floats("", &[1], &[zero]));
+        let name = "value".to_owned();
+        target.attribute = vec![AttributeProto { name, r#type: 4, t: value, ..Default::default() }];
+        let cast = node("CastLike", &["zeros", "x"], &["b"], &[]);
+        let conv = node("Conv", &["x", "w", "b"], &["y"], &[]);
+        let weights = vec![integers("shape", shape), weight("w", &[3, 2, 1, 1])];
+        model(&[Symbol("n"), Is(2), Is(3), Is(3)], vec![target, cast, conv], weights)
+    };
+    let x = Array::random(&[2, 2, 3, 3], 1);
+    let expected = &Model::load(&message(&[3], 0.0).to_bytes()).run(&[("x", &x)])["y"];
+    for shape in [&[3][..], &[3, 2]] {
+        let forward = read(&message(shape, 0.0)).unwrap();
+        assert_eq!(names(&forward), [("w", true)]);
+        let received = &Model::load(&written(&forward, 2, false)).run(&[("x", &x)])["y"];
+        assert_close("y", received, expected, 1e-6);
+    }
+    agrees(&message(&[3], 0.5), &x);
+    let (.., error) = refusal(&message(&[3, 2], 0.5));
+    assert!(matches!(error, Error::Shape { operator: "Conv", .. }));
+    // an initializer is a parameter, zero only before training
+    let message = product(|g| {
+        g.input[0] = info("x", 1, &[Symbol("n"), Is(2), Is(3), Is(3)]);
+        g.node = vec![node("Conv", &["x", "w", "b"], &["y"], &[])];
+        g.initializer = vec![weight("w", &[3, 2, 1, 1]), floats("b", &[3], &[0.0; 3])];
+    });
+    assert_eq!(names(&agrees(&message, &x)), [("w", true), ("b", false)]);
+}
+
+#[test]
+fn rows_of_indices_pick_blocks() {
+    let message = |indices: &[i64], dims: &[i64]| {
+        let mut places = integers("i", indices);
+        places.dims = dims.to_vec();
+        product(|g| {
+            g.input[0] = info("x", 1, &[Is(2), Is(3)]);
+            g.node[1] = node("GatherND", &["b", "i"], &["t"], &[]);
+            g.node.push(node("Add", &["p", "t"], &["y"], &[]));
+            g.initializer[1] = weight("b", &[3, 2, 4]);
+            g.initializer.push(places);
+        })
+    };
+    let x = Array::random(&[2, 3], 1);
+    // rows of [3 · 2, 4], some twice and counted from the back; then [2, 4] and numbers
+    for (indices, dims) in [
+        (&[2, 1, -3, 0, 2, -1, 0, 1][..], &[2, 2, 2][..]),
+        (&[1, -3], &[2, 1]),
+        (&[2, 1, 3, 0, 0, -4], &[2, 1, 3]),
+    ] {
+        let forward = agrees(&message(indices, dims), &x);
+        assert_eq!(names(&forward), [("w", true), ("b", false)]);
+    }
+    for (indices, dims) in [(&[3, 0][..], &[1, 2][..]), (&[0, -3], &[1, 2]), (&[0; 4], &[1, 4])] {
+        let (.., error) = refusal(&message(indices, dims));
+        assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    }
+
+    // the gradient adds up where a row is picked twice
+    let forward = read(&message(&[2, 1, 2, 1], &[2, 2])).unwrap();
+    let mut g = Graph::new();
+    let x = g.input("x", ElementType::F32, &[2, 3]);
+    let (parameters, buffers) = stored(&forward, &mut g);
+    let (inputs, parameters, buffers) = (&[x][..], &parameters[..], &buffers[..]);
+    let binding = Binding { inputs, parameters, buffers, mode: Mode::Infer };
+    let y = forward.apply(&mut g, binding).unwrap().outputs[0];
+    let loss = g.reduce_sum(y, &[0, 1], false).unwrap();
+    let table = gradient(&mut g, loss, parameters).unwrap()[1];
+    g.output("table", table);
+    let bytes = files::write(&g, &files::WriteOptions::default()).unwrap();
+    let received = &Model::load(&bytes).run(&[("x", &Array::random(&[2, 3], 1))])["table"];
+    let mut expected = vec![0.0; 24];
+    expected[20..].fill(2.0);
+    assert_close("table", received, &Array::new(&[3, 2, 4], &expected), 1e-6);
+}
+
+#[test]
+fn a_missing_gradient_names_the_node_of_the_file() {
+    // the rule of the layer norm uses its own statistics, which have none
+    let message = product(|g| {
+        g.node[1] = node("LayerNormalization", &["p", "b", "b"], &["y"], &[]);
+    });
+    let forward = read(&message).unwrap();
+    let mut g = Graph::new();
+    let x = g.input("x", ElementType::F32, &[2, 3]);
+    let (parameters, buffers) = stored(&forward, &mut g);
+    let (inputs, parameters, buffers) = (&[x][..], &parameters[..], &buffers[..]);
+    let binding = Binding { inputs, parameters, buffers, mode: Mode::Infer };
+    let y = forward.apply(&mut g, binding).unwrap().outputs[0];
+    let mut of_squares = |value| {
+        let square = g.mul(value, value).unwrap();
+        let loss = g.reduce_sum(square, &[0, 1], false).unwrap();
+        gradient(&mut g, loss, &[x])
+    };
+    let first = of_squares(y).unwrap()[0];
+    let error = of_squares(first).unwrap_err();
+    let Error::NoGradient { node, operator, .. } = error else { panic!("{error}") };
+    assert_eq!((&node[..], operator), ("LayerNormalization of y", "LayerNormalization"));
 }
 
 #[test]

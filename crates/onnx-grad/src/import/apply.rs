@@ -45,7 +45,9 @@ impl Forward {
         }
         for (site, step) in self.steps.iter().enumerate() {
             if runs(step, &slots).map_err(|e| step.wrong(e))? {
+                g.set_source(Some(&step.name));
                 let results = take(g, &mut walk, step, site as u64, &slots);
+                g.set_source(None);
                 let results = results.map_err(|e| step.wrong(e))?;
                 for (slot, result) in step.outputs.iter().zip(results) {
                     if let Some(slot) = slot {

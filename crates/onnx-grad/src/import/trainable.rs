@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::ImportOptions;
 use super::constant::{Constant, Elements};
 use super::program::{Program, Slot, Step};
 use super::remark::Remark;
@@ -31,7 +32,7 @@ pub(super) struct Initializer {
 pub(super) fn part(
     program: &mut Program,
     initializers: Vec<Initializer>,
-    tied: &[String],
+    options: &ImportOptions,
     remarks: &mut Vec<Remark>,
 ) -> Result<Vec<Initializer>, Error> {
     let mut users: HashMap<Slot, Vec<(usize, usize, Role)>> = HashMap::new();
@@ -55,7 +56,9 @@ pub(super) fn part(
         // a single number that no operator owns is one of arithmetic
         let owned = |&(_, _, role): &(usize, usize, Role)| role != Role::Data;
         let trained = initializer.constant.elements.len() > 1 || users.iter().any(owned);
-        let apart = !tied.iter().any(|pattern| fits(pattern, &initializer.name));
+        // a pattern means the name that the file has
+        let mut named = options.tied.iter().chain(&options.constants);
+        let apart = !named.any(|pattern| fits(pattern, &initializer.name));
         if merged && trained && apart && users.len() > 1 {
             for &(s, i, _) in users.get(1..).unwrap_or_default() {
                 let Some(step) = program.steps.get_mut(s) else { continue };

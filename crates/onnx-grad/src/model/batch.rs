@@ -69,7 +69,7 @@ impl Batch {
         for &index in live {
             let node = &g.nodes()[index];
             let tied = |reason: String| Error::Batch {
-                node: g.node_name(index),
+                node: g.described(index),
                 operator: node.op.rules().name(),
                 batch,
                 reason,

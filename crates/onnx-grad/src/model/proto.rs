@@ -160,6 +160,9 @@ pub struct NodeProto {
     /// Which of the functions of one name is meant.
     #[prost(string, tag = "8")]
     pub overload: String,
+    /// Keys and values free for any use.
+    #[prost(message, repeated, tag = "9")]
+    pub metadata_props: Vec<StringStringEntryProto>,
 }
 
 /// A named attribute; `type` says which field holds its value.

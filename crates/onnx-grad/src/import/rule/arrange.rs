@@ -38,7 +38,7 @@ fn identity(c: &mut Call) -> Results {
 }
 
 /// The first operand under another shape.
-fn reshaped(c: &mut Call, shape: &[usize]) -> Results {
+pub(super) fn reshaped(c: &mut Call, shape: &[usize]) -> Results {
     if let Operand::Constant(x) = c.operand(0)?.clone()
         && count(&x.shape) == count(shape)
     {

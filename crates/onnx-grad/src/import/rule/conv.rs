@@ -4,9 +4,11 @@ use super::Role::{Data, Own, Weight};
 use super::Rule;
 use super::window::{sizes, sliding};
 use crate::Error;
+use crate::graph::Value;
 use crate::op::Sliding;
 
-use super::super::call::{Call, Results, one, unsupported};
+use super::super::call::{Call, Operand, Results, one, unsupported};
+use super::super::constant::{Constant, Elements};
 
 pub(super) const RULES: &[Rule] = &[
     Rule { operator: "Conv", roles: &[Data, Weight, Own], apply: conv },
@@ -29,10 +31,21 @@ fn groups(c: &Call) -> Result<usize, Error> {
     natural.ok_or_else(|| Error::Malformed { reason: format!("{groups} groups") })
 }
 
+/// The bias, but for zeros that are no parameter: PyTorch writes them where a
+/// layer has none, of shape [o, kernel size] where it decomposes the layer.
+fn bias(c: &mut Call) -> Result<Option<Value>, Error> {
+    let zeros =
+        |x: &Constant| matches!(&x.elements, Elements::Float(d) if d.iter().all(|&x| x == 0.0));
+    match c.given(2) {
+        Some(Operand::Constant(x) | Operand::Repeated(x, _)) if zeros(x) => Ok(None),
+        _ => c.optional(2),
+    }
+}
+
 fn conv(c: &mut Call) -> Results {
     let sliding = sliding(c, &c.shape(0)?, &kernel(c)?)?;
     let groups = groups(c)?;
-    let (x, kernel, bias) = (c.value(0)?, c.value(1)?, c.optional(2)?);
+    let (x, kernel, bias) = (c.value(0)?, c.value(1)?, bias(c)?);
     one(c.g.conv(x, kernel, bias, groups, &sliding)?)
 }
 
@@ -64,7 +77,7 @@ fn conv_transpose(c: &mut Call) -> Results {
         None => sliding(c, &shape, &kernel)?,
     };
     let groups = groups(c)?;
-    let (x, kernel, bias) = (c.value(0)?, c.value(1)?, c.optional(2)?);
+    let (x, kernel, bias) = (c.value(0)?, c.value(1)?, bias(c)?);
     one(c.g.conv_transpose(x, kernel, bias, groups, &added, &sliding)?)
 }
 

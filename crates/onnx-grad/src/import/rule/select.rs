@@ -1,9 +1,10 @@
 //! Operators that choose elements.
 
 use super::Role::{Data, Fixed};
+use super::arrange::reshaped;
 use super::{Rule, size};
 use crate::Error;
-use crate::shape::broadcast;
+use crate::shape::{broadcast, count};
 
 use super::super::Mode;
 use super::super::call::{Call, Operand, Results, one, unsupported};
@@ -13,6 +14,7 @@ use super::super::fold;
 pub(super) const RULES: &[Rule] = &[
     Rule { operator: "Dropout", roles: &[Data, Fixed], apply: dropout },
     Rule { operator: "Gather", roles: &[Data, Fixed], apply: gather },
+    Rule { operator: "GatherND", roles: &[Data, Fixed], apply: gather_nd },
     Rule { operator: "ScatterND", roles: &[Fixed], apply: scatter_nd },
     Rule { operator: "Trilu", roles: &[Data, Fixed], apply: trilu },
     Rule { operator: "Where", roles: &[Fixed, Data], apply: where_ },
@@ -44,19 +46,50 @@ fn gather(c: &mut Call) -> Results {
         let (x, indices) = (c.value(0)?, c.value(1)?);
         return one(c.g.gather(x, indices, axis as i64)?);
     };
+    let places = places(&indices, &[depth])?;
+    chosen(c, axis, &indices.shape, places)
+}
+
+/// The blocks that rows of constant indices point at, as a Gather of the blocks
+/// in one row.
+fn gather_nd(c: &mut Call) -> Results {
+    if c.int("batch_dims", 0)? != 0 {
+        return Err(unsupported("a GatherND with batch_dims"));
+    }
+    let (shape, indices) = (c.shape(0)?, c.required(1)?);
+    let split = indices.shape.split_last().filter(|(depth, _)| **depth > 0);
+    let split = split.and_then(|(&depth, rows)| Some((rows, shape.split_at_checked(depth)?)));
+    let Some((rows, (front, rest))) = split else {
+        let reason = format!("indices of shape {:?} into {shape:?}", indices.shape);
+        return Err(Error::Malformed { reason });
+    };
+    let places = places(&indices, front)?;
+    let blocks = reshaped(c, &[&[count(front)], rest].concat())?;
+    c.operands = blocks.into_iter().map(Some).collect();
+    chosen(c, 0, rows, places)
+}
+
+/// For every row of indices its place among `sizes`, row-major; negative ones
+/// count from the back.
+fn places(indices: &Constant, sizes: &[usize]) -> Result<Vec<usize>, Error> {
     let Elements::Int(list) = &indices.elements else {
         return Err(unsupported("indices that are not integers"));
     };
-    let place = |&i: &i64| {
-        let i = if i < 0 { i.checked_add(depth as i64)? } else { i };
-        usize::try_from(i).ok().filter(|&i| i < depth)
+    let place = |row: &[i64]| {
+        row.iter().zip(sizes).try_fold(0usize, |place, (&i, &size)| {
+            let i = if i < 0 { i.checked_add(size as i64)? } else { i };
+            let i = usize::try_from(i).ok().filter(|&i| i < size)?;
+            place.checked_mul(size)?.checked_add(i)
+        })
     };
-    let places = list.iter().map(place).collect::<Option<Vec<usize>>>();
-    let places = places.ok_or_else(|| Error::Malformed {
-        reason: format!("an index outside an axis of {depth}"),
-    })?;
-    let mut shape = ty.shape.clone();
-    shape.splice(axis..=axis, indices.shape.iter().copied());
+    let places = list.chunks_exact(sizes.len().max(1)).map(place).collect::<Option<_>>();
+    places.ok_or_else(|| Error::Malformed { reason: format!("an index outside axes of {sizes:?}") })
+}
+
+/// The first operand at these places of an axis, which take a shape in its stead.
+fn chosen(c: &mut Call, axis: usize, taken: &[usize], places: Vec<usize>) -> Results {
+    let mut shape = c.shape(0)?;
+    shape.splice(axis..=axis, taken.iter().copied());
     match c.operand(0)?.clone() {
         Operand::Constant(x) => {
             if c.fold(&shape)? == 0 {
@@ -84,8 +117,7 @@ fn gather(c: &mut Call) -> Results {
             Some(_) => {
                 let x = c.value(0)?;
                 let places = places.iter().map(|&p| p as i64).collect();
-                let places =
-                    Constant { shape: indices.shape.clone(), elements: Elements::Int(places) };
+                let places = Constant { shape: taken.to_vec(), elements: Elements::Int(places) };
                 let places = places.bind(c.g)?;
                 one(c.g.gather(x, places, axis as i64)?)
             }
@@ -133,20 +165,13 @@ fn scatter_nd(c: &mut Call) -> Results {
     }
     let (x, indices, updates) = (c.required(0)?, c.required(1)?, c.required(2)?);
     let wrong = || Error::Malformed { reason: "indices or updates that do not fit".to_owned() };
-    let Elements::Int(places) = &indices.elements else { return Err(wrong()) };
     let &depth = indices.shape.last().ok_or_else(wrong)?;
     let (front, rest) = x.shape.split_at_checked(depth).ok_or_else(wrong)?;
-    let block = crate::shape::count(rest);
+    let block = count(rest);
     // for every element of the result its place in the operand and the updates
     let whole = c.fold(&x.shape)?;
     let mut from: Vec<usize> = (0..whole).collect();
-    for (n, index) in places.chunks_exact(depth.max(1)).enumerate() {
-        let mut place = 0;
-        for (&i, &size) in index.iter().zip(front) {
-            let i = if i < 0 { i.saturating_add(size as i64) } else { i };
-            let i = usize::try_from(i).ok().filter(|&i| i < size).ok_or_else(wrong)?;
-            place = place * size + i;
-        }
+    for (n, place) in places(&indices, front)?.into_iter().enumerate() {
         let target = from.get_mut(place * block..(place + 1) * block).ok_or_else(wrong)?;
         for (i, to) in target.iter_mut().enumerate() {
             *to = whole + n * block + i;

@@ -127,9 +127,10 @@ fn cast_like(c: &mut Call) -> Results {
 /// The first operand in another element type; integers narrower than 64 bits
 /// wrap around where they are folded.
 fn to(c: &mut Call, kind: Kind) -> Results {
-    let Operand::Constant(x) = c.operand(0)?.clone() else {
-        let x = c.value(0)?;
-        return one(c.g.cast(x, kind.element())?);
+    let (x, repeated) = match c.operand(0)?.clone() {
+        Operand::Constant(x) => (x, None),
+        Operand::Repeated(x, shape) => (x, Some(shape)),
+        Operand::Value(x) => return one(c.g.cast(x, kind.element())?),
     };
     c.fold(&x.shape)?;
     let narrow = |n: i64| match kind {
@@ -160,5 +161,9 @@ fn to(c: &mut Call, kind: Kind) -> Results {
         (Elements::Bool(data), ElementType::Bool) => Elements::Bool(data.clone()),
         (Elements::Bool(data), _) => Elements::Int(data.iter().map(|&b| b.into()).collect()),
     };
-    one(Constant { shape: x.shape.clone(), elements })
+    let x = Constant { shape: x.shape.clone(), elements };
+    match repeated {
+        Some(shape) => one(Operand::Repeated(x.into(), shape)),
+        None => one(x),
+    }
 }
