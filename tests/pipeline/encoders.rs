@@ -20,7 +20,7 @@ fn workplace(view: &str, encoder: &str, train: &str) -> Workplace {
     let (_, pairs) = after.split_once("[pairs]").unwrap();
     let (pairs, _) = pairs.split_once("[encoder]").unwrap();
     let rest = format!(
-        "threads = 2\n{before}[view]\n{view}\n[pairs]{pairs}[encoder]\n{encoder}\n\
+        "{before}[view]\n{view}\n[pairs]{pairs}[encoder]\n{encoder}\n\
          [train]\nsteps = 20\nwarmup = 3\n{train}\n"
     );
     let place = Workplace::new(&Pipeline { sources: SOURCES, rest: &rest });
