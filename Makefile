@@ -43,6 +43,7 @@ test: setup samples ## run all tests; the Rust ones run the Python and notebook 
 lint: ## formatting and clippy
 	cargo fmt --all --check
 	cargo clippy --release --all-targets --locked -- -D warnings
+	cargo clippy --release --all-targets --locked -p onnx-grad-kernels --features cudnn -- -D warnings
 
 check: lint ## lint, and the documentation, licences and advisories
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked

@@ -11,6 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use onnx_grad::Kernels;
 use ort::{
     environment::Environment,
     ep::{self, ExecutionProvider},
@@ -164,9 +165,13 @@ impl Runtime {
         self
     }
 
-    /// Whether training graphs may have nodes of onnx-grad's kernels: on the CPU.
-    pub fn has_kernels(&self) -> bool {
-        cfg!(feature = "kernels") && self.device == Device::Cpu
+    /// The kernels of onnx-grad that training graphs may have nodes of.
+    pub fn kernels(&self) -> Option<Kernels> {
+        match self.device {
+            Device::Cpu if cfg!(feature = "kernels") => Some(Kernels::Cpu),
+            Device::Cuda(_) if cfg!(feature = "cudnn") => Some(Kernels::Cudnn),
+            _ => None,
+        }
     }
 
     /// A session of an ONNX model.
@@ -188,9 +193,12 @@ impl Runtime {
             .with_config_entry(placement::RECORD, "1")
             .map_err(failed("ask where nodes run"))?;
         #[cfg(feature = "kernels")]
-        if self.has_kernels() {
-            let domain = onnx_grad_kernels::domain().map_err(failed("make the kernels"))?;
-            builder = builder.with_operators(domain).map_err(failed("register the kernels"))?;
+        if self.kernels() == Some(Kernels::Cpu) {
+            builder = with_kernels(builder, onnx_grad_kernels::domain())?;
+        }
+        #[cfg(feature = "cudnn")]
+        if self.kernels() == Some(Kernels::Cudnn) {
+            builder = with_kernels(builder, onnx_grad_kernels::cuda_domain())?;
         }
         let session = builder.commit_from_memory(model).map_err(failed("load the graph"))?;
         if let Device::Cuda(_) = self.device {
@@ -228,6 +236,15 @@ impl Runtime {
             .with_execution_providers([cuda.build().error_on_failure()])
             .map_err(failed("use CUDA"))
     }
+}
+
+#[cfg(feature = "kernels")]
+fn with_kernels(
+    builder: SessionBuilder,
+    domain: ort::Result<ort::operator::OperatorDomain>,
+) -> Result<SessionBuilder, RuntimeError> {
+    let domain = domain.map_err(failed("make the kernels"))?;
+    builder.with_operators(domain).map_err(failed("register the kernels"))
 }
 
 /// ONNX Runtime's name of what runs on the CPU.

@@ -185,7 +185,7 @@ pub fn train(
 ) -> Result<Outcome, TrainError> {
     let sampler = Sampler::new(task.pairs, settings)?;
     let mut weights = task.encoder.initial_weights(settings.seed);
-    let plan = graph::build(task.encoder, &weights, settings, view, runtime.has_kernels())?;
+    let plan = graph::build(task.encoder, &weights, settings, view, runtime.kernels())?;
     let names: Vec<&str> = plan.state.iter().map(|variable| variable.name.as_str()).collect();
     let mut state = match State::open(&task.checkpoint, task.digest, &names)? {
         Some(state) if task.resume => state,

@@ -1,7 +1,7 @@
 //! The training graph: forward, backward and optimizer, of standard operators.
 
 use onnx_grad::{
-    ElementType, Graph, LossScale, OptimizerState, Value, accumulate, clip_by_global_norm,
+    ElementType, Graph, Kernels, LossScale, OptimizerState, Value, accumulate, clip_by_global_norm,
     gradient,
     model::{self, Precision, WriteOptions},
 };
@@ -46,14 +46,14 @@ pub(super) fn build(
     weights: &Weights,
     settings: &Settings,
     view: &view::Settings,
-    kernels: bool,
+    kernels: Option<Kernels>,
 ) -> Result<TrainingGraph, TrainError> {
     let (batch, layout) = (settings.batch, encoder.layout());
     let optimizer = settings.optimizer.rule(settings.weight_decay);
     // the kernels compute in f32 alone
-    let g = match kernels && settings.precision == Precision::F32 {
-        true => Graph::new().with_kernels(),
-        false => Graph::new(),
+    let g = match kernels {
+        Some(kernels) if settings.precision == Precision::F32 => Graph::new().with_kernels(kernels),
+        _ => Graph::new(),
     };
     let mut plan = Plan { g, state: Vec::new(), inputs: Vec::new() };
 

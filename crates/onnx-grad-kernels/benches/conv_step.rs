@@ -16,7 +16,7 @@ mod runtime;
 
 use std::time::{Duration, Instant};
 
-use onnx_grad::{ElementType, Error, Graph, Sliding, gradient, model};
+use onnx_grad::{ElementType, Error, Graph, Kernels, Sliding, gradient, model};
 use ort::session::Session;
 use ort::value::Tensor;
 
@@ -99,9 +99,11 @@ fn main() {
     };
     let mut sessions: Vec<(Session, [Tensor<f32>; 3], Vec<Duration>)> = Vec::new();
     for &(_, sizes) in &chosen {
-        for (g, gradients) in
-            [(Graph::new(), false), (Graph::new(), true), (Graph::new().with_kernels(), true)]
-        {
+        for (g, gradients) in [
+            (Graph::new(), false),
+            (Graph::new(), true),
+            (Graph::new().with_kernels(Kernels::Cpu), true),
+        ] {
             let (g, shapes) = graph(g, sizes, gradients).unwrap();
             let bytes = model::write(&g, &model::WriteOptions::default()).unwrap();
             let builder = runtime::builder(1);

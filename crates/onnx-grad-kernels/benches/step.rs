@@ -27,8 +27,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use onnx_grad::{
-    AdamW, Binding, ElementType, Error, Forward, Graph, ImportOptions, Layout, Mode, Optimizer,
-    OptimizerState, Value, clip_by_global_norm, gradient, model,
+    AdamW, Binding, ElementType, Error, Forward, Graph, ImportOptions, Kernels, Layout, Mode,
+    Optimizer, OptimizerState, Value, clip_by_global_norm, gradient, model,
 };
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor};
@@ -198,7 +198,7 @@ fn main() {
 
     let encoder = Encoder::open(path.map(String::as_str), batch).unwrap();
     let kernels = !arguments.iter().any(|a| a == "--standard");
-    let graph = if kernels { Graph::new().with_kernels() } else { Graph::new() };
+    let graph = if kernels { Graph::new().with_kernels(Kernels::Cpu) } else { Graph::new() };
     let bytes = encoder.training_graph(graph).unwrap();
     if let Some(folder) = text("--write") {
         encoder.write(&bytes, Path::new(folder)).unwrap();

@@ -15,22 +15,22 @@ const TILE: usize = 1 << 19;
 
 /// A convolution, with the sizes of what it works on.
 #[derive(Clone)]
-struct Conv {
-    groups: usize,
-    window: Window,
+pub struct Conv {
+    pub groups: usize,
+    pub window: Window,
 }
 
 /// The sizes of a convolution's operands, channels counted in one group.
-#[derive(Clone, Copy)]
-struct Sizes {
-    images: usize,
-    groups: usize,
+#[derive(Clone, Copy, PartialEq)]
+pub struct Sizes {
+    pub images: usize,
+    pub groups: usize,
     /// Channels of the image.
-    c: usize,
+    pub c: usize,
     /// Channels of the result.
-    o: usize,
-    image: [usize; 3],
-    places: [usize; 3],
+    pub o: usize,
+    pub image: [usize; 3],
+    pub places: [usize; 3],
     /// Elements of the kernel.
     elements: usize,
     /// Whether the window is one element that meets the whole image in order.
@@ -144,7 +144,7 @@ impl Conv {
     }
 
     /// The sizes, where image `[n, c, ..]` and places `[n, o, ..]` fit.
-    fn sizes(&self, image: &[usize], places: &[usize]) -> Option<Sizes> {
+    pub fn sizes(&self, image: &[usize], places: &[usize]) -> Option<Sizes> {
         let ([n, c, image @ ..], [images, o, places @ ..]) = (image, places) else { return None };
         let image = self.window.spatial(image)?;
         let places = self.window.spatial(places)?;
@@ -167,7 +167,7 @@ impl Conv {
 
 /// The cotangent of a convolution's kernel, from the image and the cotangent of
 /// the result.
-pub struct ConvKernelGrad(Conv);
+pub struct ConvKernelGrad(pub Conv);
 
 impl Kernel for ConvKernelGrad {
     const NAME: &'static str = "ConvKernelGrad";
@@ -246,12 +246,12 @@ impl Kernel for ConvKernelGrad {
 /// The cotangent of a convolution's image, from the cotangent of the result and
 /// the kernel.
 pub struct ConvImageGrad {
-    conv: Conv,
+    pub conv: Conv,
     image: Vec<usize>,
 }
 
 impl ConvImageGrad {
-    fn sizes(&self, inputs: &[Tensor]) -> Option<(Vec<usize>, Sizes)> {
+    pub fn sizes(&self, inputs: &[Tensor]) -> Option<(Vec<usize>, Sizes)> {
         let (&n, &[o, c, ..]) = (inputs[0].shape.first()?, &inputs[1].shape[..]) else {
             return None;
         };

@@ -1,8 +1,8 @@
 //! Operators for the training graphs of `onnx-grad`, in Rust, that ONNX Runtime
 //! runs on the CPU in place of the standard ones.
 //!
-//! A graph made by `Graph::with_kernels` holds nodes of the domain `onnx_grad`;
-//! the session that runs it takes [`domain`]. Work is cut by shapes and spread
+//! A graph made by `Graph::with_kernels(Kernels::Cpu)` holds nodes of the domain
+//! `onnx_grad`; the session that runs it takes [`domain`]. Work is cut by shapes and spread
 //! over the session's own intra-op threads, so a result has the same bits on
 //! any number of them.
 //!
@@ -20,6 +20,8 @@ mod adamw;
 mod attention;
 mod batch_norm;
 mod conv;
+#[cfg(feature = "cudnn")]
+mod cudnn;
 mod gelu;
 mod kernel;
 mod layer_norm;
@@ -58,4 +60,16 @@ pub fn domain() -> ort::Result<OperatorDomain> {
     let domain = register::<product::Linear>(domain)?;
     let domain = register::<relu::ReluGrad>(domain)?;
     register::<softmax::SoftmaxGrad>(domain)
+}
+
+/// The gradients of convolutions on CUDA, by cuDNN, as a domain for the builder of
+/// a session that runs a graph made with `Kernels::Cudnn`.
+///
+/// # Errors
+/// Those of ONNX Runtime, where it does not take an operator.
+#[cfg(feature = "cudnn")]
+pub fn cuda_domain() -> ort::Result<OperatorDomain> {
+    let domain = OperatorDomain::new("onnx_grad")?;
+    let domain = cudnn::register::<conv::ConvImageGrad>(domain)?;
+    cudnn::register::<conv::ConvKernelGrad>(domain)
 }

@@ -10,11 +10,11 @@ use crate::kernel::{Kernel, attribute};
 #[derive(Clone, Debug)]
 pub struct Window {
     axes: usize,
-    kernel: [usize; 3],
-    strides: [usize; 3],
-    dilations: [usize; 3],
-    before: [usize; 3],
-    after: [usize; 3],
+    pub kernel: [usize; 3],
+    pub strides: [usize; 3],
+    pub dilations: [usize; 3],
+    pub before: [usize; 3],
+    pub after: [usize; 3],
 }
 
 impl Window {

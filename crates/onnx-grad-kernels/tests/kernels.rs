@@ -14,8 +14,8 @@ mod runtime;
 use std::collections::HashMap;
 
 use onnx_grad::{
-    AdamW, ElementType, Error, Graph, Layout, Optimizer, OptimizerState, Parameter, Sliding, Value,
-    gradient, model,
+    AdamW, ElementType, Error, Graph, Kernels, Layout, Optimizer, OptimizerState, Parameter,
+    Sliding, Value, gradient, model,
 };
 use problem::weighted_sum;
 use proptest::prelude::*;
@@ -61,7 +61,7 @@ fn compare(
     inputs: &[Array],
     build: impl Fn(&mut Graph, &[Value]) -> Result<Vec<Value>, Error>,
 ) {
-    let [standard, fused] = [Graph::new(), Graph::new().with_kernels()].map(|mut g| {
+    let [standard, fused] = [Graph::new(), Graph::new().with_kernels(Kernels::Cpu)].map(|mut g| {
         let values: Vec<Value> = inputs
             .iter()
             .enumerate()
@@ -258,7 +258,7 @@ fn softmax_along_another_axis_stays_standard() {
 #[test]
 fn operands_that_do_not_fit_are_an_error() {
     // a model that was written for another shape than it is fed
-    let mut g = Graph::new().with_kernels();
+    let mut g = Graph::new().with_kernels(Kernels::Cpu);
     let x = g.input("x0", ElementType::F32, &[2, 3]);
     let w = g.input("x1", ElementType::F32, &[3, 4]);
     let y = g.matmul(x, w).unwrap();

@@ -32,6 +32,17 @@ pub(crate) enum Origin {
     Node { node: usize, output: usize },
 }
 
+/// The operators of the domain `onnx_grad` that a graph may have nodes of: which
+/// ones there are depends on where it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// All of them, on the CPU: `onnx_grad_kernels::domain`.
+    Cpu,
+    /// The gradients of convolutions that pad alike before and after, on CUDA:
+    /// `onnx_grad_kernels::cuda_domain`.
+    Cudnn,
+}
+
 /// One application of an operator.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -59,7 +70,7 @@ pub struct Graph {
     outputs: Vec<(String, Value)>,
     known_nodes: HashMap<(Op, Vec<Value>), usize>,
     known_constants: HashMap<ConstantKey, Value>,
-    kernels: bool,
+    kernels: Option<Kernels>,
     source: Option<Arc<str>>,
 }
 
@@ -76,14 +87,19 @@ impl Graph {
     /// registers it. Gradients made of its operators cannot be differentiated
     /// again.
     #[must_use]
-    pub fn with_kernels(mut self) -> Self {
-        self.kernels = true;
+    pub fn with_kernels(mut self, kernels: Kernels) -> Self {
+        self.kernels = Some(kernels);
         self
     }
 
-    /// Whether the operators of the domain `onnx_grad` may be used.
+    /// Whether all operators of the domain `onnx_grad` may be used.
     pub(crate) fn kernels(&self) -> bool {
-        self.kernels
+        self.kernels == Some(Kernels::Cpu)
+    }
+
+    /// Whether those of cuDNN may be used.
+    pub(crate) fn cudnn(&self) -> bool {
+        self.kernels == Some(Kernels::Cudnn)
     }
 
     /// A value that the caller feeds under this name.

@@ -71,7 +71,7 @@ mod vjp;
 pub mod model;
 
 pub use error::Error;
-pub use graph::{Graph, Value};
+pub use graph::{Graph, Kernels, Value};
 pub use import::{Applied, Binding, Forward, ImportOptions, Mode, Remark, Signature};
 pub use op::{
     BatchNormTraining, Coordinates, Interpolation, InterpolationMode, PadMode, Rounding, Sliding,

@@ -142,7 +142,9 @@ impl Operator for Conv {
         let mut cotangents = vec![None; node.inputs.len()];
         let (image, window) = (g.shape(x).to_vec(), g.shape(kernel).to_vec());
         // with fewer channels a group its matrices are too narrow for the kernels
-        let fused = g.kernels() && window[1] * (window[0] / self.groups) >= LEAST_CHANNELS;
+        let wide = window[1] * (window[0] / self.groups) >= LEAST_CHANNELS;
+        let alike = self.sliding.pads_before == self.sliding.pads_after;
+        let fused = (g.kernels() && wide) || (g.cudnn() && alike);
         if node.wanted[0] {
             cotangents[0] = Some(if fused {
                 let op = ConvImageGrad { conv: self.clone(), image, kernel: window.clone() };
