@@ -155,7 +155,9 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     if arguments.only:
         taking_part = [p for p in taking_part if any(word in p.name for word in arguments.only)]
     for peer in taking_part:
+        begun = time.perf_counter()
         peer.start()
+        print(f"{peer.name}: started in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
     first = next((peer for peer in taking_part if not peer.failure), None)
     order = random.Random(0)
     for _ in range(arguments.rounds):
