@@ -124,8 +124,9 @@ fn cpu_time(start: Instant) -> Duration {
 /// A session with what it is fed, positive numbers: second moments are.
 fn prepare(g: &Graph) -> (Session, Vec<(String, Tensor<f32>)>) {
     let bytes = model::write(g, &model::WriteOptions::default()).unwrap();
-    let domain = onnx_grad_kernels::domain().unwrap();
-    let mut builder = runtime::builder(1).with_operators(domain).unwrap();
+    // loads ONNX Runtime, which the domain needs
+    let builder = runtime::builder(1);
+    let mut builder = builder.with_operators(onnx_grad_kernels::domain().unwrap()).unwrap();
     let session = builder.commit_from_memory(&bytes).unwrap();
     let feeds = session.inputs().iter().filter_map(|input| {
         let ValueType::Tensor { shape, .. } = input.dtype() else { return None };
