@@ -59,6 +59,6 @@ exports: .venv-torch/.installed ## PyTorch encoders into data/exports for the te
 	.venv-torch/bin/python crates/onnx-grad/tests/exports/export.py $(EXPORTS)
 
 # Without Python 3.11 the comparison goes on without onnxruntime-training.
-bench: .venv-torch/.installed ## time training steps beside PyTorch's; downloads 5 GB
+bench: setup .venv-torch/.installed ## time training steps beside PyTorch's; downloads 5 GB
 	-$(MAKE) .venv-training/.installed PYTHON=python3.11
 	.venv-torch/bin/python benches/peers/compare.py $(BENCH)

@@ -1,11 +1,10 @@
 """Times a whole training step beside PyTorch's: forward, InfoNCE, backward, clipping, AdamW.
 
-    .venv-torch/bin/python benches/peers/compare.py [--rounds N] [--threads N] [--only PEER ...]
+    .venv-torch/bin/python benches/peers/compare.py [--rounds N] [--threads N] [--only WORD ...]
 
 Each peer is a process of its own that stays alive; they take turns, in another
-order each round. Wall time is until the peer's answer; CPU time and peak memory
-are the system's account of the process. Prints medians over the rounds, as
-ratios to PyTorch eager.
+order each round. They start from the same weights and images, and their losses
+must agree. Prints medians over the rounds, and their ratios to PyTorch.
 """
 
 import argparse
@@ -15,9 +14,11 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch import nn
@@ -28,7 +29,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 FOLDER = ROOT / "data/peers"
 TICK = os.sysconf("SC_CLK_TCK")
-STEP = ["cargo", "bench", "--quiet", "--locked", "-p", "onnx-grad", "--bench", "step"]
+STEP = ["cargo", "bench", "--quiet", "--locked", "-p", "onnx-grad-kernels", "--bench", "step"]
+EAGER, CHANNELS_LAST = "PyTorch eager", "PyTorch channels-last"
+TOLERANCE = 1e-3
 
 
 @dataclass
@@ -36,31 +39,41 @@ class Peer:
     name: str
     command: list[str | Path]
     process: subprocess.Popen | None = None
+    errors: IO[str] | None = None
+    losses: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     peak: int = 0
     failure: str = ""
 
     def start(self) -> None:
-        log = FOLDER / "failure.txt"
-        with open(log, "w") as errors:
+        self.errors = tempfile.TemporaryFile("w+")
+        try:
             self.process = subprocess.Popen(
-                self.command, cwd=HERE, text=True, stderr=errors,
+                self.command, cwd=HERE, text=True, stderr=self.errors,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )
+        except OSError as error:
+            self.failure = str(error)
+            return
         # compiles, allocates, and warms up
-        if self.steps(3) is None:
-            lines = [line for line in log.read_text().splitlines() if line.strip()]
-            self.failure = lines[-1] if lines else f"exit code {self.process.wait()}"
-            print(f"{self.name} failed: {self.failure}", flush=True)
+        if self.steps(1) and self.steps(2):
+            # the peak of steps alone, not that of compiling
+            Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
-    def steps(self, count: int) -> float | None:
-        """The loss after these steps, none where the peer has ended."""
+    def steps(self, count: int) -> bool:
+        """Whether the peer has taken these steps; keeps their last loss."""
+        answer = ""
         try:
             print(count, file=self.process.stdin, flush=True)
-            return float(self.process.stdout.readline())
+            answer = self.process.stdout.readline()
+            self.losses.append(float(answer))
         except (BrokenPipeError, ValueError):
-            return None
+            self.process.kill()
+            self.errors.seek(0)
+            said = [s.strip() for s in self.errors if s.strip() and not s.startswith("note:")]
+            self.failure = answer.strip() or (said or [f"exit code {self.process.wait()}"])[-1]
+        return not self.failure
 
     def cpu_time(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
@@ -68,17 +81,19 @@ class Peer:
 
     def round(self, count: int) -> None:
         cpu, wall = self.cpu_time(), time.perf_counter()
-        if self.steps(count) is None:
-            self.failure = "ended in a round"
+        if not self.steps(count):
             return
         self.wall.append((time.perf_counter() - wall) / count)
         self.cpu.append((self.cpu_time() - cpu) / count)
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         self.peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
+    def medians(self) -> tuple[float, float, float]:
+        return statistics.median(self.wall), statistics.median(self.cpu), self.peak
+
     def stop(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
+        if self.process is not None:
+            self.process.communicate()
 
 
 class WithLoss(nn.Module):
@@ -91,14 +106,14 @@ class WithLoss(nn.Module):
 
 
 def export(name: str) -> Path:
-    """The model as an ONNX file that keeps BatchNorm, its training graph, and the batch."""
+    """A folder with the model as ONNX, the same with its loss, and the batch."""
     network, x = build(name)
     folder = FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "model.onnx"
+    # not optimized, which folds BatchNorm
     torch.onnx.export(
-        network, (x,), path, input_names=["image"], output_names=["feature"], optimize=False,
-        verbose=False, external_data=False,
+        network, (x,), folder / "model.onnx", input_names=["image"], output_names=["feature"],
+        optimize=False, verbose=False, external_data=False,
     )
     # onnxruntime-training differentiates no LayerNormalization of opset 17
     torch.onnx.export(
@@ -107,9 +122,6 @@ def export(name: str) -> Path:
         training=torch.onnx.TrainingMode.TRAINING,
     )
     x.numpy().tofile(folder / "image.f32")
-    subprocess.run(
-        [*STEP, "--", path, "--batch", str(len(x)), "--write", folder], cwd=ROOT, check=True
-    )
     return folder
 
 
@@ -128,17 +140,14 @@ def peers(name: str, threads: str) -> list[Peer]:
     folder = export(name)
     batch = str(MODELS[name][1][0])
     python, old = sys.executable, ROOT / ".venv-training/bin/python"
-    served = [bench_binary(), "--threads", threads, "--batch", batch, "--serve"]
-    found = [
+    rust = [bench_binary(), folder / "model.onnx", "--threads", threads, "--batch", batch, "--serve"]
+    return [
         *(Peer(f"PyTorch {mode}", [python, "torch_peer.py", name, threads, mode])
           for mode in ("eager", "channels-last", "compile")),
         Peer("onnxruntime-training 1.19.2", [old, "training_peer.py", folder, threads]),
-        Peer("onnx-grad, from the export, Python", [python, "ort_peer.py", folder, threads]),
-        Peer("onnx-grad, from the export, Rust", [*served, folder / "model.onnx"]),
+        Peer("onnx-grad (standard operators)", [*rust, "--standard"]),
+        Peer("onnx-grad (kernels)", rust),
     ]
-    if name == "vit":
-        found.append(Peer("onnx-grad, mivox's own graph, Rust", served))
-    return found
 
 
 def compare(name: str, arguments: argparse.Namespace) -> None:
@@ -146,47 +155,57 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     if arguments.only:
         taking_part = [p for p in taking_part if any(word in p.name for word in arguments.only)]
     for peer in taking_part:
+        begun = time.perf_counter()
         peer.start()
-    running = [peer for peer in taking_part if not peer.failure]
+        print(f"{peer.name}: started in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    first = next((peer for peer in taking_part if not peer.failure), None)
     order = random.Random(0)
     for _ in range(arguments.rounds):
+        running = [peer for peer in taking_part if not peer.failure]
         order.shuffle(running)
         for peer in running:
             peer.round(arguments.steps)
     for peer in taking_part:
         peer.stop()
+        # the first loss, and one after optimizer steps
+        pairs = list(zip(peer.losses, first.losses))[:2]
+        if any(abs(a - b) > TOLERANCE * abs(b) for a, b in pairs):
+            peer.failure = f"its losses are {peer.losses[:2]}, not {first.losses[:2]}"
     table(name, taking_part, arguments)
 
 
 def table(name: str, taking_part: list[Peer], arguments: argparse.Namespace) -> None:
-    shape = " x ".join(map(str, MODELS[name][1]))
+    shape = " × ".join(map(str, MODELS[name][1]))
     print(
-        f"\n{name}, batch {shape}, {arguments.threads} threads, "
-        f"{arguments.rounds} rounds of {arguments.steps} steps\n"
+        f"\n{name}, batch {shape}, {arguments.threads} threads, {arguments.rounds} rounds of "
+        f"{arguments.steps} steps, load {os.getloadavg()[1]:.1f}\n\n"
+        "| | wall, ms (least to most) | CPU, ms | peak, MiB | of eager: wall, CPU, peak "
+        "| of channels-last: wall, CPU, peak | loss, after 3 steps |\n|---|---|---|---|---|---|---|"
     )
-    print("| | wall, ms a step | (least - most) | wall | CPU | peak memory, MiB | memory |")
-    print("|---|---|---|---|---|---|---|")
-    base = next((p for p in taking_part if p.name == "PyTorch eager" and p.wall), None)
+    bases = [next((p for p in taking_part if p.name == base), None) for base in (EAGER, CHANNELS_LAST)]
     for peer in taking_part:
-        if peer.failure or not peer.wall:
-            print(f"| {peer.name} | did not run: {peer.failure[:160]} | | | | | |")
+        if peer.failure:
+            print(f"| {peer.name} | failed: {peer.failure[:200].replace('|', ' ')} | | | | | |")
             continue
-        wall, cpu = statistics.median(peer.wall), statistics.median(peer.cpu)
-        ratios = ["", "", ""]
-        if base is not None:
-            bases = statistics.median(base.wall), statistics.median(base.cpu), base.peak
-            ratios = [f"{a / b:.2f}" for a, b in zip((wall, cpu, peer.peak), bases)]
+        wall, cpu, peak = peer.medians()
+        ratios = [
+            ", ".join(f"{a / b:.2f}" for a, b in zip(peer.medians(), base.medians()))
+            if base is not None and not base.failure else ""
+            for base in bases
+        ]
         print(
-            f"| {peer.name} | {1e3 * wall:.0f} | {1e3 * min(peer.wall):.0f} - "
-            f"{1e3 * max(peer.wall):.0f} | {ratios[0]} | {ratios[1]} | {peer.peak >> 20} | {ratios[2]} |"
+            f"| {peer.name} | {1e3 * wall:.0f} ({1e3 * min(peer.wall):.0f} to "
+            f"{1e3 * max(peer.wall):.0f}) | {1e3 * cpu:.0f} | {peak / 2**20:.0f} | {ratios[0]} "
+            f"| {ratios[1]} | {peer.losses[0]:.4f}, {peer.losses[1]:.4f} |",
+            flush=True,
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=4, help="steps a peer takes in its turn")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=3, help="steps a peer takes in its turn")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--only", nargs="+", metavar="WORD", help="peers with a word in their name")
     arguments = parser.parse_args()

@@ -60,7 +60,7 @@ def resnet18() -> nn.Module:
 
 
 # the network, and the shape of its batch
-MODELS = {"vit": (ViT, (64, 1, 96, 96)), "resnet18": (resnet18, (32, 3, 64, 64))}
+MODELS = {"vit": (ViT, (64, 1, 96, 96)), "resnet18": (resnet18, (32, 3, 96, 96))}
 
 
 def build(name: str) -> tuple[nn.Module, Tensor]:

@@ -13,6 +13,7 @@ import onnxruntime
 from onnxruntime.training import artifacts, onnxblock
 from onnxruntime.training.api import CheckpointState, Module, Optimizer
 
+onnxruntime.set_default_logger_severity(3)
 folder, threads = Path(sys.argv[1]), int(sys.argv[2])
 made = folder / "training"
 made.mkdir(exist_ok=True)

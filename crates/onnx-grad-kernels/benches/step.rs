@@ -2,15 +2,14 @@
 //! the batch, clipping and AdamW.
 //!
 //!     cargo bench -p onnx-grad-kernels --bench step -- [MODEL.onnx] [--batch N]
-//!         [--threads N] [--steps N] [--standard] [--write FOLDER] [--serve]
+//!         [--threads N] [--steps N] [--standard] [--serve]
 //!
-//! Without a model it is mivox's own vision transformer. The step runs on the
-//! kernels of this crate, and on standard operators alone with `--standard`.
-//! `--write` puts the
-//! training graph and the state it starts from into a folder, for other
-//! runtimes. With `--serve` a number of steps is read from each line of the
-//! standard input, and answered with the loss once they are done, so that
-//! peers can take turns.
+//! Without a model it is mivox's own vision transformer. Images are those of
+//! the file `image.f32` beside the model, random ones without it. The step runs
+//! on the kernels of this crate, and on standard operators alone with
+//! `--standard`. With `--serve` a number of steps is read from each line of the
+//! standard input, and answered with the loss once they are done, so that peers
+//! can take turns.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -122,16 +121,6 @@ impl Encoder {
         }
         model::write(&g, &model::WriteOptions::default())
     }
-
-    /// The training graph, and the flat parameters and running averages as
-    /// little-endian `f32`.
-    fn write(&self, bytes: &[u8], folder: &Path) -> std::io::Result<()> {
-        let raw = |data: &[f32]| data.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-        std::fs::create_dir_all(folder)?;
-        std::fs::write(folder.join("step.onnx"), bytes)?;
-        std::fs::write(folder.join("params.f32"), raw(&self.parameters))?;
-        std::fs::write(folder.join("buffers.f32"), raw(&self.averages))
-    }
 }
 
 /// A session, and what a step hands to the next.
@@ -143,7 +132,7 @@ struct Training {
 }
 
 impl Training {
-    fn new(encoder: Encoder, bytes: &[u8], threads: usize) -> Self {
+    fn new(encoder: Encoder, bytes: &[u8], image: Vec<f32>, threads: usize) -> Self {
         let builder = runtime::builder(threads);
         let mut builder = builder.with_operators(onnx_grad_kernels::domain().unwrap()).unwrap();
         let session = builder.commit_from_memory(bytes).unwrap();
@@ -157,8 +146,6 @@ impl Training {
         if !encoder.averages.is_empty() {
             state.push(("buffers", flat(encoder.averages)));
         }
-        let image = reference::Array::random(&encoder.shape, 2).data;
-        let image: Vec<f32> = image.iter().map(|&x| x as f32).collect();
         let image = Tensor::from_array((encoder.shape, image)).unwrap().into_dyn();
         Self { session, image, state, steps: 0 }
     }
@@ -186,6 +173,15 @@ impl Training {
     }
 }
 
+/// The images beside the model, or random ones.
+fn images(path: Option<&str>, shape: &[usize]) -> Vec<f32> {
+    let file = path.map(|path| Path::new(path).with_file_name("image.f32"));
+    if let Some(bytes) = file.and_then(|file| std::fs::read(file).ok()) {
+        return bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
+    }
+    reference::Array::random(shape, 2).data.iter().map(|&x| x as f32).collect()
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let text = |name: &str| {
@@ -194,18 +190,15 @@ fn main() {
     };
     let number = |name, default| text(name).map_or(default, |n| n.parse().unwrap());
     let (batch, threads) = (number("--batch", 64), number("--threads", 2));
-    let path = arguments.iter().find(|a| a.ends_with(".onnx"));
+    let path = arguments.iter().map(String::as_str).find(|a| a.ends_with(".onnx"));
 
-    let encoder = Encoder::open(path.map(String::as_str), batch).unwrap();
+    let encoder = Encoder::open(path, batch).unwrap();
     let kernels = !arguments.iter().any(|a| a == "--standard");
     let graph = if kernels { Graph::new().with_kernels(Kernels::Cpu) } else { Graph::new() };
     let bytes = encoder.training_graph(graph).unwrap();
-    if let Some(folder) = text("--write") {
-        encoder.write(&bytes, Path::new(folder)).unwrap();
-        return;
-    }
     let parameters = encoder.layout.len();
-    let mut training = Training::new(encoder, &bytes, threads);
+    let image = images(path, &encoder.shape);
+    let mut training = Training::new(encoder, &bytes, image, threads);
     if arguments.iter().any(|a| a == "--serve") {
         for line in std::io::stdin().lines() {
             let count: usize = line.unwrap().trim().parse().unwrap();
