@@ -178,11 +178,11 @@ NAMED = {
         lambda: monai.networks.nets.resnet18(
             spatial_dims=3, n_input_channels=1, feed_forward=False
         ),
-        (1, 16, 16, 16), "plain",
+        (1, 20, 20, 20), "plain",
     ),
     "densenet121_3d": Export(
         lambda: densenet_3d(init_features=64, growth_rate=32, block_config=(6, 12, 24, 16)),
-        (1, 32, 32, 32), "torchscript", opset=15, dynamic=True,
+        (1, 32, 32, 64), "torchscript", opset=15, dynamic=True,
     ),
     # the exporter's default, which folds BatchNorm away
     "resnet18_folded": Export(
@@ -318,7 +318,9 @@ def curve(network: nn.Module, x: Tensor, lr: float) -> Tensor:
     return torch.tensor(losses, dtype=torch.float64)
 
 
-def relative_error(received: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+def relative_error(
+    received: dict[str, Tensor], expected: dict[str, Tensor], zero: float = 1e-9
+) -> float:
     """The greatest over the parameters, measured as tests/exports.rs measures it."""
 
     def size(x: Tensor) -> float:
@@ -327,7 +329,7 @@ def relative_error(received: dict[str, Tensor], expected: dict[str, Tensor]) -> 
     scale = max(size(g) for g in expected.values())
     errors = []
     for name, g in expected.items():
-        floor = 1e-3 if size(g) > 1e-9 * scale else 1e-2
+        floor = 1e-3 if size(g) > zero * scale else 1e-2
         errors.append(size(received[name] - g) / max(size(g), floor * scale))
     return max(errors)
 
@@ -357,8 +359,8 @@ def well_conditioned(spec: Export) -> tuple[nn.Module, Tensor, Gradients]:
         half = BATCH // 2
         x[half:] = 0.7 * x[:half] + 0.7 * x[half:]
         rounded = [gradients(*jittered(network, x, i))[1] for i in range(2)]
-        # before float64, which takes long in three dimensions
-        if relative_error(*rounded) >= 5e-4:
+        # first without float64, which takes long in three dimensions
+        if relative_error(*rounded, zero=1e-5) > 2e-4:
             continue
         exact = gradients(network, x.double())
         if all(relative_error(grads, exact[1]) < 5e-5 for grads in rounded):
