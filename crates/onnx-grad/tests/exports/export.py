@@ -46,8 +46,8 @@ STEPS = 20
 WEIGHT_DECAY = 0.05
 DYNAMIC = torch.export.Dim("batch")
 
-# loss, gradients, and buffers after the pass
-Gradients = tuple[float, dict[str, Tensor], dict[str, Tensor]]
+# the loss, and by the names of the parameters its gradients
+Gradients = tuple[float, dict[str, Tensor]]
 
 # The exporters' settings. `plain` keeps BatchNorm, which `default` folds into
 # convolutions although the network is training.
@@ -261,16 +261,15 @@ def info_nce(features: Tensor) -> Tensor:
 
 
 def gradients(network: nn.Module, x: Tensor) -> Gradients:
-    """Loss, gradients, and buffers after the pass."""
     network = copy.deepcopy(network).to(x.dtype)
     loss = info_nce(network(x))
     loss.backward()
     grads = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-    return loss.item(), grads, dict(network.named_buffers())
+    return loss.item(), grads
 
 
-def population_variances(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Running variances after the pass, had PyTorch divided by n."""
+def averages(network: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Buffers after the pass, and the running variances among them, had PyTorch divided by n."""
     network = copy.deepcopy(network).to(x.dtype)
     variances = {}
 
@@ -288,7 +287,7 @@ def population_variances(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
             module.register_forward_pre_hook(record(f"{name}.running_var", module, old))
     with torch.no_grad():
         network(x)
-    return variances
+    return dict(network.named_buffers()), variances
 
 
 def decayed(network: nn.Module) -> set[str]:
@@ -411,7 +410,7 @@ def strip(path: Path) -> None:
 
 
 def export(name: str, spec: Export, folder: Path, small: bool) -> None:
-    network, x, (loss, grads, buffers) = well_conditioned(spec)
+    network, x, (loss, grads) = well_conditioned(spec)
     path = folder / f"{name}.onnx"
     for stale in (path, path.with_name(path.name + ".data")):
         stale.unlink(missing_ok=True)
@@ -439,7 +438,7 @@ def export(name: str, spec: Export, folder: Path, small: bool) -> None:
         with torch.no_grad():
             golden["feature"] = copy.deepcopy(network).eval().double()(x.double()).float()
     else:
-        population = population_variances(network, x.double())
+        buffers, population = averages(network, x.double())
         parameters = dict(network.named_parameters())
         place = places(path, {k: parameters[k] for k in grads})
         missing = sorted(set(grads) - set(place))
