@@ -141,7 +141,10 @@ fn prepare(g: &Graph) -> (Session, Vec<(String, Tensor<f32>)>) {
 
 fn time(c: &mut Criterion, name: &str, build: impl Fn(&mut Graph) -> Result<(), Error>) {
     let mut group = c.benchmark_group(name);
-    for (kind, mut g) in [("standard", Graph::new()), ("kernels", Graph::new().with_kernels())] {
+    for (kind, mut g) in [
+        ("standard", Graph::new()),
+        ("kernels", Graph::new().with_kernels(onnx_grad::Kernels::Cpu)),
+    ] {
         build(&mut g).unwrap();
         group.bench_function(kind, |bencher| {
             let (mut session, feeds) = prepare(&g);

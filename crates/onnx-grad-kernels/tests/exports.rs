@@ -15,7 +15,7 @@ use golden::Runner;
 use onnx_grad::{Graph, model};
 
 const KERNELS: Runner = Runner {
-    graph: || Graph::new().with_kernels(),
+    graph: || Graph::new().with_kernels(onnx_grad::Kernels::Cpu),
     session: |bytes| {
         let nodes = model::read(bytes).unwrap().graph.unwrap().node;
         assert!(nodes.iter().any(|node| node.domain == "onnx_grad"));
