@@ -200,7 +200,11 @@ impl Runtime {
         if self.kernels() == Some(Kernels::Cudnn) {
             builder = with_kernels(builder, onnx_grad_kernels::cuda_domain())?;
         }
+        // ONNX Runtime's table of domains is not guarded: one at a time.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let session = builder.commit_from_memory(model).map_err(failed("load the graph"))?;
+        drop(alone);
         if let Device::Cuda(_) = self.device {
             let nodes = placement::nodes_on(&session, CPU_PROVIDER)?;
             if !nodes.is_empty() {

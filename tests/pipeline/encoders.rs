@@ -8,19 +8,22 @@ use std::{
 };
 
 use mivox::{table, train::MetricRow};
-use onnx_grad::{Forward, ImportOptions};
+use onnx_grad::{Forward, ImportOptions, Layout};
 
 use crate::workplace::{Pipeline, SMALL, Workplace, phantom};
 
 const SOURCES: &str = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
 
+/// Views that are seen twice as they are: what 20 steps can learn.
+const UNCHANGED: &str = "[augment]\nshift_mm = 0.0\nrotate_deg = 0.0\nscale = 0.0\n\
+                         contrast = 0.0\nbrightness = 0.0\nnoise = 0.0\n";
+
 /// A pipeline of 20 steps with other views, encoder and training.
 fn workplace(view: &str, encoder: &str, train: &str) -> Workplace {
-    let (before, after) = SMALL.split_once("[view]").unwrap();
-    let (_, pairs) = after.split_once("[pairs]").unwrap();
-    let (pairs, _) = pairs.split_once("[encoder]").unwrap();
+    let (before, _) = SMALL.split_once("[view]").unwrap();
     let rest = format!(
-        "{before}[view]\n{view}\n[pairs]{pairs}[encoder]\n{encoder}\n\
+        "{before}[view]\n{view}\n[pairs]\naugmented = 1.0\ncross_slice = 0.0\n\
+         cross_modality = 0.0\n{UNCHANGED}[encoder]\n{encoder}\n\
          [train]\nsteps = 20\nwarmup = 3\n{train}\n"
     );
     let place = Workplace::new(&Pipeline { sources: SOURCES, rest: &rest });
@@ -60,7 +63,7 @@ fn own_architectures_learn() {
     let train = "batch = 8\nlearning_rate = 1e-3";
     for architecture in ["resnet-18", "convnext-tiny"] {
         let encoder = format!("architecture = '{architecture}'\nprojection = 16");
-        learns(&workplace(plane, &encoder, train), architecture, 0.03);
+        learns(&workplace(plane, &encoder, train), architecture, 0.02);
     }
     let volume = "size = 16\npixel_mm = 10.0\ndepth = 8\nslice_mm = 10.0";
     let encoder = "architecture = 'resnet-18-3d'\nprojection = 16";
@@ -74,10 +77,10 @@ fn optimizers_accumulation_and_precision_learn() {
     for (what, train) in [
         ("sgd", "batch = 16\noptimizer = 'sgd'\nlearning_rate = 0.1\nweight_decay = 1e-4"),
         ("lars", "batch = 16\noptimizer = 'lars'\nlearning_rate = 10.0\nweight_decay = 1e-4"),
-        ("accumulate", "batch = 8\naccumulate = 3\nlearning_rate = 1e-2"),
-        ("f16", "batch = 16\nprecision = 'f16'\nlearning_rate = 1e-2"),
+        ("accumulate", "batch = 8\naccumulate = 3\nlearning_rate = 3e-3"),
+        ("f16", "batch = 16\nprecision = 'f16'\nlearning_rate = 3e-3"),
     ] {
-        learns(&workplace(plane, encoder, train), what, 0.03);
+        learns(&workplace(plane, encoder, train), what, 0.02);
     }
 }
 
@@ -85,7 +88,7 @@ fn optimizers_accumulation_and_precision_learn() {
 fn the_last_blocks_of_earlier_weights_are_trained() {
     let plane = "size = 48\npixel_mm = 4.5";
     let encoder = "dim = 32\ndepth = 3\nheads = 2\nprojection = 16";
-    let train = "batch = 16\nlearning_rate = 1e-2";
+    let train = "batch = 16\nlearning_rate = 3e-3";
     let first = workplace(plane, encoder, train);
     learns(&first, "first", 0.01);
     let earlier = first.results().join("encoder.onnx");
@@ -94,19 +97,21 @@ fn the_last_blocks_of_earlier_weights_are_trained() {
     let said = second.run(&["run"], 0);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains("begin with the weights of the file"), "{said}");
-    let numbers = |path: &Path| {
+    let after = second.results().join("encoder.onnx");
+    let [before, after] = [earlier, after].map(|path| {
         let file = Forward::open(path, &ImportOptions::default()).unwrap();
         (file.layout().clone(), file.parameters())
-    };
-    let (layout, before) = numbers(&earlier);
-    let (_, after) = numbers(&second.results().join("encoder.onnx"));
-    for (index, parameter) in layout.parameters().iter().enumerate() {
+    });
+    let values = |(layout, flat): &(Layout, Vec<f32>), name: &str| {
+        let index = layout.find(name).unwrap();
         let start = layout.offset(index).unwrap();
-        let range = start..start + parameter.shape.iter().product::<usize>();
-        let frozen = parameter.name.starts_with("patch")
-            || parameter.name.starts_with("block0")
-            || parameter.name.starts_with("block1");
-        assert_eq!(before[range.clone()] == after[range], frozen, "{}", parameter.name);
+        let count = layout.parameters()[index].shape.iter().product::<usize>();
+        flat[start..start + count].to_vec()
+    };
+    for parameter in before.0.parameters() {
+        let name = &parameter.name;
+        let frozen = ["patch", "block0", "block1"].iter().any(|part| name.starts_with(part));
+        assert_eq!(values(&before, name) == values(&after, name), frozen, "{name}");
     }
 }
 
@@ -150,13 +155,13 @@ fn exported(folder: &Path, learning_rate: f64, by: f32) -> Vec<String> {
 
 #[test]
 fn small_exports_of_pytorch_learn() {
-    let names = exported(Path::new("crates/onnx-grad/tests/exports/small"), 1e-2, 0.005);
+    let names = exported(Path::new("crates/onnx-grad/tests/exports/small"), 1e-2, 0.0);
     assert!(names.len() >= 9, "{names:?}");
 }
 
 #[test]
 fn the_nine_exports_of_pytorch_learn() {
-    let names = exported(Path::new("data/exports"), 3e-4, 0.03);
+    let names = exported(Path::new("data/exports"), 3e-4, 0.02);
     if names.is_empty() {
         println!("skipped: data/exports is empty; `make exports` fills it (5 GB of PyTorch)");
         return;

@@ -41,6 +41,9 @@ use kernel::register;
 
 /// The operators, as a domain for a session builder.
 ///
+/// Sessions that take it are to be made one at a time: ONNX Runtime enters the
+/// domain in a table that it does not guard.
+///
 /// # Errors
 /// Those of ONNX Runtime, where it does not take an operator.
 pub fn domain() -> ort::Result<OperatorDomain> {

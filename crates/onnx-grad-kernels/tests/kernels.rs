@@ -12,11 +12,13 @@ mod reference;
 mod runtime;
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use onnx_grad::{
     AdamW, ElementType, Error, Graph, Kernels, Layout, Optimizer, OptimizerState, Parameter,
     Sliding, Value, gradient, model,
 };
+use ort::session::Session;
 use problem::weighted_sum;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -35,10 +37,18 @@ fn config() -> ProptestConfig {
     }
 }
 
-fn run(bytes: &[u8], inputs: &[Array], threads: usize) -> HashMap<String, Array> {
+/// A session with the kernels; one is made at a time, as ONNX Runtime's table of
+/// domains is not guarded.
+fn session(bytes: &[u8], threads: usize) -> Session {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let builder = runtime::builder(threads);
     let mut builder = builder.with_operators(onnx_grad_kernels::domain().unwrap()).unwrap();
-    let mut model = Model::of(builder.commit_from_memory(bytes).unwrap());
+    builder.commit_from_memory(bytes).unwrap()
+}
+
+fn run(bytes: &[u8], inputs: &[Array], threads: usize) -> HashMap<String, Array> {
+    let mut model = Model::of(session(bytes, threads));
     let names: Vec<String> = (0..inputs.len()).map(|i| format!("x{i}")).collect();
     let feeds: Vec<_> = names.iter().map(String::as_str).zip(inputs).collect();
     let first = model.run(&feeds);
@@ -270,9 +280,7 @@ fn operands_that_do_not_fit_are_an_error() {
         info.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().shape = None;
     }
     graph.value_info.clear();
-    let builder = runtime::builder(1);
-    let mut builder = builder.with_operators(onnx_grad_kernels::domain().unwrap()).unwrap();
-    let mut session = builder.commit_from_memory(&written.to_bytes()).unwrap();
+    let mut session = session(&written.to_bytes(), 1);
     let tensor = |shape: [usize; 2]| {
         ort::value::Tensor::from_array((shape, vec![1.0f32; shape[0] * shape[1]])).unwrap()
     };

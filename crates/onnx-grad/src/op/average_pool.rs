@@ -155,8 +155,10 @@ impl Graph {
         }
         let wide = pool.sliding.clone();
         let mut framed = x;
-        if wide.pads_before != wide.pads_after {
-            // the CUDA provider has read the padding before as that after, too
+        let outgrown = |pads: &[usize]| pads.iter().zip(kernel).any(|(pad, kernel)| pad >= kernel);
+        if wide.pads_before != wide.pads_after || outgrown(&wide.pads_after) {
+            // the CUDA provider has read the padding before as that after, too,
+            // and no provider takes padding of a whole kernel
             let frame = |pads: &[usize]| -> Vec<i64> {
                 let pads = pads.iter().map(|&n| i64::try_from(n).unwrap_or(i64::MAX));
                 [0, 0].into_iter().chain(pads).collect()
