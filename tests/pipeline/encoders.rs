@@ -43,8 +43,8 @@ fn cohort() -> PathBuf {
     folder.path().join("phantom")
 }
 
-/// Runs a pipeline to its end, and asserts that the loss falls by so much and
-/// that the encoder's file embeds.
+/// Runs a pipeline to its end, and asserts that the loss falls by this share of
+/// it and that the encoder's file embeds.
 fn learns(place: &Workplace, what: &str, by: f32) {
     place.run(&["run"], 0);
     let metrics: Vec<MetricRow> = table::read(&place.results().join("metrics.parquet")).unwrap();
@@ -53,7 +53,7 @@ fn learns(place: &Workplace, what: &str, by: f32) {
         |rows: &[MetricRow]| rows.iter().map(|row| row.loss).sum::<f32>() / rows.len() as f32;
     let (first, last) = (mean(&metrics[..4]), mean(&metrics[16..]));
     println!("{what}: loss {first:.3} to {last:.3}");
-    assert!(last < first - by, "{what}: loss {first} to {last}");
+    assert!(last < (1.0 - by) * first, "{what}: loss {first} to {last}");
     assert!(place.results().join("embeddings/part-00000.parquet").exists(), "{what}");
 }
 
@@ -108,8 +108,9 @@ fn the_last_blocks_of_earlier_weights_are_trained() {
         let count = layout.parameters()[index].shape.iter().product::<usize>();
         flat[start..start + count].to_vec()
     };
-    for parameter in before.0.parameters() {
-        let name = &parameter.name;
+    // the fixed positions are a constant of the file
+    let named = |name: &&String| !name.starts_with("constant_");
+    for name in before.0.parameters().iter().map(|p| &p.name).filter(named) {
         let frozen = ["patch", "block0", "block1"].iter().any(|part| name.starts_with(part));
         assert_eq!(values(&before, name) == values(&after, name), frozen, "{name}");
     }

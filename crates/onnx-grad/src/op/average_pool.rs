@@ -119,6 +119,25 @@ fn factors(
 }
 
 impl Graph {
+    /// `x` between so many zeros along an axis, without a Pad.
+    fn between_zeros(
+        &mut self,
+        x: Value,
+        axis: usize,
+        (before, after): (usize, usize),
+    ) -> Result<Value, Error> {
+        let mut shape = self.shape(x).to_vec();
+        let mut parts = vec![x];
+        for (place, size) in [(0, before), (usize::from(before > 0) + 1, after)] {
+            if size > 0 {
+                shape[axis] = size;
+                let zeros = self.zeros(&shape)?;
+                parts.insert(place, zeros);
+            }
+        }
+        self.concat(&parts, axis as i64)
+    }
+
     /// The mean of every window of `x` `[n, c, ..]`, `kernel` elements along each
     /// of one to three spatial axes; the zeros of the padding count as elements
     /// where `count_include_pad`.
@@ -156,9 +175,17 @@ impl Graph {
         let wide = pool.sliding.clone();
         let mut framed = x;
         let outgrown = |pads: &[usize]| pads.iter().zip(kernel).any(|(pad, kernel)| pad >= kernel);
-        if wide.pads_before != wide.pads_after || outgrown(&wide.pads_after) {
-            // the CUDA provider has read the padding before as that after, too,
-            // and no provider takes padding of a whole kernel
+        if outgrown(&wide.pads_before) || outgrown(&wide.pads_after) {
+            // ONNX Runtime would draw a Pad into the pool, which takes no padding
+            // of a whole kernel
+            for axis in 0..kernel.len() {
+                let margins = (wide.pads_before[axis], wide.pads_after[axis]);
+                framed = self.between_zeros(framed, axis + 2, margins)?;
+            }
+            pool.sliding.pads_before.fill(0);
+            pool.sliding.pads_after.fill(0);
+        } else if wide.pads_before != wide.pads_after {
+            // the CUDA provider has read the padding before as that after, too
             let frame = |pads: &[usize]| -> Vec<i64> {
                 let pads = pads.iter().map(|&n| i64::try_from(n).unwrap_or(i64::MAX));
                 [0, 0].into_iter().chain(pads).collect()
