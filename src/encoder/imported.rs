@@ -140,10 +140,11 @@ fn declare(
         .collect()
 }
 
-/// The parameters and running averages of a file, by name: shape and values.
-pub(super) fn numbers(
-    path: &Path,
-) -> Result<HashMap<String, (Vec<usize>, Vec<f32>)>, EncoderError> {
+/// Shapes and values by name.
+pub(super) type Tensors = HashMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// The parameters and running averages of a file.
+pub(super) fn numbers(path: &Path) -> Result<Tensors, EncoderError> {
     let forward = read(path, &ImportOptions::default())?;
     let mut numbers = HashMap::new();
     for (layout, flat) in

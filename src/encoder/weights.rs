@@ -1,6 +1,6 @@
 //! The numbers of an encoder: fresh ones, and those of a file.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -74,7 +74,7 @@ fn fill(values: &mut [f32], init: &Init, rng: &mut ChaCha8Rng) {
 /// Lets the parameters and buffers that a file has under the same names begin
 /// with its numbers.
 pub(super) fn take_from_file(encoder: &mut Encoder, path: &Path) -> Result<(), EncoderError> {
-    let file: HashMap<String, (Vec<usize>, Vec<f32>)> = imported::numbers(path)?;
+    let file = imported::numbers(path)?;
     let refuse = |reason: String| EncoderError::Weights { path: path.to_owned(), reason };
     let declared = &mut encoder.declared;
     let total = declared.parameters.len() + declared.buffers.len();

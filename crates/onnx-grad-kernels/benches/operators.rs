@@ -3,7 +3,7 @@
 //!
 //!     cargo bench -p onnx-grad-kernels --bench operators -- [PATTERN]
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "../../onnx-grad/tests/support/reference.rs"]
 mod reference;
