@@ -202,7 +202,7 @@ impl Kernel for ConvKernelGrad {
                 (task, vec![0.0; len])
             })
             .collect();
-        pool.each(sums.iter_mut().collect(), |(task, sum)| {
+        pool.each_fitting(sums.iter_mut().collect(), |(task, sum)| {
             let (group, channels) = (task.group, task.channels.len());
             let rows = channels * s.elements;
             let (mut columns, mut buffer) = (Vec::new(), Vec::new());
@@ -222,12 +222,11 @@ impl Kernel for ConvKernelGrad {
                 }
                 let dy = tile.gather(&s, inputs[1].data, group, &mut buffer);
                 let met = if s.point { channels_of(tile.images.start) } else { &columns };
-                let met = Matrix::new(met, rows, width, width);
-                if let (Some(dy), Some(met)) = (dy, met) {
-                    let target = Target { data: &mut *sum, row_stride: rows };
-                    let _ = multiply(dy, met.transposed(), target, true);
-                }
+                let met = Matrix::new(met, rows, width, width)?;
+                let target = Target { data: &mut *sum, row_stride: rows };
+                multiply(dy?, met.transposed(), target, true).then_some(())?;
             }
+            Some(())
         })?;
         let row = s.c * s.elements;
         for (task, sum) in sums {
@@ -301,30 +300,30 @@ impl Kernel for ConvImageGrad {
                 rest = others;
             }
         }
-        pool.each(tasks, |(task, mut dx)| {
+        pool.each_fitting(tasks, |(task, mut dx)| {
             let (group, start) = (task.group, task.images.start);
             let rows = task.channels.len() * s.elements;
             let kernel = (group * s.o * s.c + task.channels.start) * s.elements;
-            let kernel = Matrix::new(&inputs[1].data[kernel..], s.o, rows, s.c * s.elements);
+            let kernel = Matrix::new(&inputs[1].data[kernel..], s.o, rows, s.c * s.elements)?;
             let (mut columns, mut buffer) = (Vec::new(), Vec::new());
             for tile in s.tiles(rows, &task.images) {
                 let (places, width) = (tile.places(&s), tile.columns(&s));
-                let dy = tile.gather(&s, inputs[0].data, group, &mut buffer);
-                let (Some(dy), Some(kernel)) = (dy, kernel) else { continue };
+                let dy = tile.gather(&s, inputs[0].data, group, &mut buffer)?;
                 let data = if s.point {
                     &mut *dx[tile.images.start - start]
                 } else {
                     columns.resize(rows * width, 0.0);
                     &mut columns
                 };
-                let _ =
-                    multiply(kernel.transposed(), dy, Target { data, row_stride: width }, false);
+                let target = Target { data, row_stride: width };
+                multiply(kernel.transposed(), dy, target, false).then_some(())?;
                 for (i, image) in tile.images.clone().enumerate().filter(|_| !s.point) {
                     let (columns, lines) = (&columns[i * places..], tile.lines.clone());
                     let window = &self.conv.window;
                     window.add_columns(columns, s.image, s.places, lines, width, dx[image - start]);
                 }
             }
+            Some(())
         })
     }
 }

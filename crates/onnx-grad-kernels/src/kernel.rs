@@ -36,6 +36,8 @@ pub trait Kernel: Sized + Send + 'static {
     const OPTIONAL: usize = 0;
     /// The number of results.
     const OUTPUTS: usize;
+    /// The number of results that may follow them.
+    const OPTIONAL_OUTPUTS: usize = 0;
 
     /// The operator with the attributes of a node.
     fn new(attributes: &KernelContext) -> ort::Result<Self>;
@@ -83,7 +85,11 @@ impl<K: Kernel> Operator for Registered<K> {
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        (0..K::OUTPUTS).map(|_| OperatorOutput::required(TensorElementType::Float32))
+        let required = (0..K::OUTPUTS).map(|_| OperatorOutput::required(TensorElementType::Float32));
+        required.chain(
+            (0..K::OPTIONAL_OUTPUTS)
+                .map(|_| OperatorOutput::optional(TensorElementType::Float32)),
+        )
     }
 
     fn create_kernel<'attr>(&self, node: &KernelContext<'attr>) -> ort::Result<Instance<K>> {

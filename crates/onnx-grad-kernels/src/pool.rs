@@ -1,5 +1,6 @@
 //! Work spread over the threads of a session.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ort::operator::ComputeContext;
@@ -18,6 +19,25 @@ impl Pool<'_> {
                 f(task);
             }
         })
+    }
+}
+
+impl Pool<'_> {
+    /// As [`Pool::each`]; an error where `f` says of a task that its matrices do not
+    /// fit.
+    pub fn each_fitting<T: Send>(
+        &self,
+        tasks: Vec<T>,
+        f: impl Fn(T) -> Option<()> + Send + Sync,
+    ) -> ort::Result<()> {
+        let fit = AtomicBool::new(true);
+        self.each(tasks, |task| {
+            if f(task).is_none() {
+                fit.store(false, Ordering::Relaxed);
+            }
+        })?;
+        let wrong = || ort::Error::new("matrices within an operator do not fit");
+        if fit.into_inner() { Ok(()) } else { Err(wrong()) }
     }
 }
 

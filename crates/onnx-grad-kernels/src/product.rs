@@ -49,8 +49,18 @@ impl Kernel for Gemm {
     }
 }
 
-/// x·w + bias, of x `[.., k]`, w `[k, n]` and, where given, a bias `[n]`.
-pub struct Linear;
+/// x·w + bias, of x `[.., k]`, w `[k, n]` and, where given, a bias `[n]`; where
+/// `transB` says so, w is given as `[n, k]`.
+pub struct Linear {
+    transpose_b: bool,
+}
+
+impl Linear {
+    fn weight<'a>(&self, w: &Tensor<'a>) -> Option<Matrix<'a>> {
+        let &[rows, columns] = &w.shape[..] else { return None };
+        Some(Matrix::new(w.data, rows, columns, columns)?.transposed_if(self.transpose_b))
+    }
+}
 
 impl Kernel for Linear {
     const NAME: &'static str = "Linear";
@@ -58,20 +68,20 @@ impl Kernel for Linear {
     const OPTIONAL: usize = 1;
     const OUTPUTS: usize = 1;
 
-    fn new(_: &KernelContext) -> ort::Result<Self> {
-        Ok(Self)
+    fn new(node: &KernelContext) -> ort::Result<Self> {
+        Ok(Self { transpose_b: attribute::<Self, i64>(node, "transB")? != 0 })
     }
 
     fn shapes(&self, inputs: &[Tensor]) -> ort::Result<Vec<Vec<usize>>> {
-        match inputs {
-            [x, w, bias @ ..]
-                if w.shape.len() == 2
-                    && x.shape.last() == w.shape.first()
-                    && bias.iter().all(|bias| bias.shape == w.shape[1..]) =>
+        let weight = inputs.get(1).and_then(|w| self.weight(w));
+        match (inputs, weight) {
+            ([x, _, bias @ ..], Some(w))
+                if x.shape.last() == Some(&w.rows())
+                    && bias.iter().all(|bias| bias.shape == [w.columns()]) =>
             {
                 let mut shape = x.shape.clone();
                 shape.truncate(x.shape.len() - 1);
-                shape.push(w.shape[1]);
+                shape.push(w.columns());
                 Ok(vec![shape])
             }
             _ => refuse::<Self, _>("[.., k], [k, n] and [n]", inputs),
@@ -80,9 +90,9 @@ impl Kernel for Linear {
 
     fn run(&self, pool: &Pool, inputs: &[Tensor], outputs: &mut [&mut [f32]]) -> ort::Result<()> {
         let mut multiply = || {
-            let ((rows, k), n) = (inputs[0].rows(), inputs[1].rows().1);
+            let (rows, k) = inputs[0].rows();
             let x = Matrix::new(inputs[0].data, rows, k, k)?;
-            let w = Matrix::new(inputs[1].data, k, n, n)?;
+            let w = self.weight(&inputs[1])?;
             multiply_on(pool, x, w, inputs.get(2).map(|bias| bias.data), outputs[0])
         };
         multiply().unwrap_or_else(|| refuse::<Self, _>("[.., k], [k, n] and [n]", inputs))

@@ -118,6 +118,28 @@ fn randoms(shapes: &[&[usize]]) -> Vec<Array> {
     shapes.iter().zip(1..).map(|(shape, seed)| Array::random(shape, seed)).collect()
 }
 
+/// Attention as `scaled_dot_product_attention` is exported: the root of the scale
+/// on either side.
+fn packed_attention(g: &mut Graph, x: Value, heads: usize, depth: usize) -> Result<Value, Error> {
+    let [n, tokens, width] = g.shape(x)[..] else { panic!("three axes") };
+    let x = g.reshape(x, &[n, tokens, 3, heads, depth])?;
+    let x = g.transpose(x, &[2, 0, 3, 1, 4])?;
+    let mut parts = Vec::new();
+    for i in 0..3 {
+        let part = g.slice(x, 0, i..i + 1)?;
+        parts.push(g.squeeze(part, &[0])?);
+    }
+    let root = g.scalar((depth as f32).powf(-0.25));
+    let q = g.mul(parts[0], root)?;
+    let k = g.transpose(parts[1], &[0, 1, 3, 2])?;
+    let k = g.mul(k, root)?;
+    let scores = g.matmul(q, k)?;
+    let weights = g.softmax(scores, -1)?;
+    let y = g.matmul(weights, parts[2])?;
+    let y = g.transpose(y, &[0, 2, 1, 3])?;
+    g.reshape(y, &[n, tokens, width / 3])
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -125,6 +147,17 @@ proptest! {
     fn linear(n in 1usize..5, rows in 1usize..140, k in 1usize..50, columns in 1usize..140) {
         let inputs = randoms(&[&[n, rows, k], &[k, columns], &[columns]]);
         compare_gradient(&["Linear", "Gemm"], &inputs, |g, v| g.linear(v[0], v[1], v[2]));
+    }
+
+    /// As PyTorch exports it: the weight transposed, the bias added.
+    #[test]
+    fn linear_of_two_nodes(n in 1usize..5, rows in 1usize..140, k in 1usize..50, columns in 1usize..140) {
+        let inputs = randoms(&[&[n, rows, k], &[columns, k], &[columns]]);
+        compare_gradient(&["Linear", "Gemm"], &inputs, |g, v| {
+            let w = g.transpose(v[1], &[1, 0])?;
+            let product = g.matmul(v[0], w)?;
+            g.add(v[2], product)
+        });
     }
 
     #[test]
@@ -141,6 +174,36 @@ proptest! {
         let inputs = randoms(&[&shape, &shape, &shape]);
         compare_gradient(&["Attention", "AttentionGrad"], &inputs, |g, v| {
             g.attention(v[0], v[1], v[2], heads)
+        });
+    }
+
+    /// As PyTorch exports it, queries, keys and values of one product: neither it
+    /// nor its cotangent is copied.
+    #[test]
+    fn attention_of_packed_heads(
+        n in 1usize..4, tokens in 1usize..40, heads in 1usize..5, depth in 1usize..20
+    ) {
+        let inputs = randoms(&[&[n, tokens, 3 * heads * depth]]);
+        let packed = |g: &mut Graph, v: &[Value]| packed_attention(g, v[0], heads, depth);
+        compare_gradient(&["Attention", "AttentionGrad"], &inputs, packed);
+        let mut g = Graph::new().with_kernels(Kernels::Cpu);
+        let x = g.input("x", ElementType::F32, &[n, tokens, 3 * heads * depth]);
+        let y = packed(&mut g, &[x]).unwrap();
+        let total = g.reduce_sum(y, &[0, 1, 2], false).unwrap();
+        let dx = gradient(&mut g, total, &[x]).unwrap()[0];
+        g.output("dx", dx);
+        let written = model::write(&g, &model::WriteOptions::default()).unwrap();
+        let nodes = model::read(&written).unwrap().graph.unwrap().node;
+        let copies = ["Transpose", "Slice", "Concat", "Pad", "Add"];
+        prop_assert!(nodes.iter().all(|node| !copies.contains(&&*node.op_type)), "{nodes:?}");
+    }
+
+    /// Keys that are queries too overlap, and are copied.
+    #[test]
+    fn attention_of_tied_heads(n in 1usize..3, tokens in 1usize..20, depth in 1usize..20) {
+        let inputs = randoms(&[&[n, tokens, 2 * depth], &[n, tokens, 2 * depth]]);
+        compare_gradient(&["Attention", "AttentionGrad"], &inputs, |g, v| {
+            g.attention(v[0], v[0], v[1], 2)
         });
     }
 

@@ -36,6 +36,7 @@ mod select;
 mod slice;
 mod sliding;
 mod softmax;
+mod strided;
 mod unary;
 
 pub(crate) use adamw::AdamW as AdamWKernel;

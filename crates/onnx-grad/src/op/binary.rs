@@ -120,6 +120,15 @@ impl Operator for Binary {
 }
 
 impl Binary {
+    /// What the first operand is multiplied by where the second is a number.
+    pub fn as_factor(self, second: f32) -> Option<f32> {
+        match self {
+            Self::Mul => Some(second),
+            Self::Div => Some(second.recip()),
+            _ => None,
+        }
+    }
+
     /// Where the second operand is the result; at a tie it is the first.
     fn takes_second(self, g: &mut Graph, a: Value, b: Value) -> Result<Value, Error> {
         match self {
@@ -146,8 +155,6 @@ macro_rules! binary_methods {
 }
 
 binary_methods! {
-    /// a + b.
-    add => Add;
     /// a / b.
     div => Div;
     /// The greater of a and b. At a tie the cotangent goes to a.
@@ -162,6 +169,21 @@ binary_methods! {
     pow => Pow;
     /// a − b.
     sub => Sub;
+}
+
+impl Graph {
+    /// a + b, element by element, two operands of one element type that broadcast.
+    ///
+    /// # Errors
+    /// As [`Graph::sub`].
+    pub fn add(&mut self, a: Value, b: Value) -> Result<Value, Error> {
+        for (product, bias) in [(a, b), (b, a)] {
+            if let Some(biased) = self.biased(product, bias)? {
+                return Ok(biased);
+            }
+        }
+        self.apply(Binary::Add, &[a, b])
+    }
 }
 
 /// Any number of operands that broadcast, element by element, in their order.

@@ -46,6 +46,10 @@ pub(crate) struct Transpose {
 }
 
 impl Transpose {
+    pub fn perm(&self) -> &[usize] {
+        &self.perm
+    }
+
     /// Whether it exchanges the last two axes and nothing else.
     pub fn swaps_last_two(&self) -> bool {
         match self.perm.split_last_chunk::<2>() {

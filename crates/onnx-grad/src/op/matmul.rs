@@ -11,7 +11,10 @@ pub(crate) struct MatMul;
 
 /// A·B + bias with one matrix B, in one kernel; the bias may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Linear;
+pub(crate) struct Linear {
+    /// Whether B is given transposed, as PyTorch keeps weights.
+    transpose_b: bool,
+}
 
 impl Operator for Linear {
     fn name(&self) -> &'static str {
@@ -23,17 +26,25 @@ impl Operator for Linear {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, Error> {
-        match inputs {
-            [a, b, bias] if bias.element != ElementType::F32 || bias.shape != b.shape[1..] => {
-                Err(Error::shape(self.name(), "a bias of B's columns", inputs))
-            }
-            [a, b, ..] if b.shape.len() == 2 => MatMul.infer(&[a, b]),
-            _ => Err(Error::shape(self.name(), "one matrix B", inputs)),
+        let (a, mut b, bias) = match inputs {
+            [a, b, bias @ ..] if b.shape.len() == 2 => (a, (*b).clone(), bias),
+            _ => return Err(Error::shape(self.name(), "one matrix B", inputs)),
+        };
+        if self.transpose_b {
+            b.shape.swap(0, 1);
         }
+        if bias.iter().any(|x| x.element != ElementType::F32 || x.shape != b.shape[1..]) {
+            return Err(Error::shape(self.name(), "a bias of B's columns", inputs));
+        }
+        MatMul.infer(&[a, &b])
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        vec![("transB", Attribute::Int(self.transpose_b.into()))]
     }
 
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
-        let mut cotangents = MatMul.vjp(g, node)?;
+        let mut cotangents = pull_rows_back(g, node, self.transpose_b)?;
         if let Some(&bias) = node.inputs.get(2) {
             let dy = node.cotangent(g, 0)?;
             let shape = g.shape(bias).to_vec();
@@ -66,23 +77,13 @@ impl Operator for MatMul {
     }
 
     fn vjp(&self, g: &mut Graph, node: &Pullback) -> Result<Vec<Option<Value>>, Error> {
-        let dy = node.cotangent(g, 0)?;
         let (a, b) = (node.inputs[0], node.inputs[1]);
         let (a_shape, b_shape) = (g.shape(a).to_vec(), g.shape(b).to_vec());
-        let mut cotangents = vec![None, None];
         if b_shape.len() == 2 {
-            // every row of A meets the same B, so both products are single Gemms
-            let dy = rows(g, dy)?;
-            if node.wanted[0] {
-                let da = gemm(g, dy, false, b, true)?;
-                cotangents[0] = Some(g.reshape(da, &a_shape)?);
-            }
-            if node.wanted[1] {
-                let a = rows(g, a)?;
-                cotangents[1] = Some(gemm(g, a, true, dy, false)?);
-            }
-            return Ok(cotangents);
+            return pull_rows_back(g, node, false);
         }
+        let dy = node.cotangent(g, 0)?;
+        let mut cotangents = vec![None, None];
         if node.wanted[0] {
             let b = transposed(g, b)?;
             let da = g.matmul(dy, b)?;
@@ -95,6 +96,30 @@ impl Operator for MatMul {
         }
         Ok(cotangents)
     }
+}
+
+/// The cotangents of A and of one matrix B, which every row of A meets, so that
+/// both products are single Gemms.
+fn pull_rows_back(
+    g: &mut Graph,
+    node: &Pullback,
+    transpose_b: bool,
+) -> Result<Vec<Option<Value>>, Error> {
+    let dy = node.cotangent(g, 0)?;
+    let dy = rows(g, dy)?;
+    let (a, b) = (node.inputs[0], node.inputs[1]);
+    let mut cotangents = vec![None, None];
+    if node.wanted[0] {
+        let da = gemm(g, dy, false, b, !transpose_b)?;
+        let shape = g.shape(a).to_vec();
+        cotangents[0] = Some(g.reshape(da, &shape)?);
+    }
+    if node.wanted[1] {
+        let a = rows(g, a)?;
+        let (left, right) = if transpose_b { (dy, a) } else { (a, dy) };
+        cotangents[1] = Some(gemm(g, left, true, right, false)?);
+    }
+    Ok(cotangents)
 }
 
 /// The product of two matrices, each transposed where asked.
@@ -198,9 +223,10 @@ pub(super) fn transposed(g: &mut Graph, x: Value) -> Result<Value, Error> {
     let producer = g.producer(x).map(|node| (&node.op, &node.inputs[..]));
     match producer {
         Some((&Op::Gemm(op), &[a, b])) => gemm(g, b, !op.transpose_b, a, !op.transpose_a),
-        Some((Op::MatMul(_) | Op::Linear(_), &[a, b]))
-            if g.shape(a).len() == 2 && g.shape(b).len() == 2 =>
-        {
+        Some((&Op::Linear(op), &[a, b])) if g.shape(a).len() == 2 => {
+            gemm(g, b, !op.transpose_b, a, true)
+        }
+        Some((Op::MatMul(_), &[a, b])) if g.shape(a).len() == 2 && g.shape(b).len() == 2 => {
             gemm(g, b, true, a, true)
         }
         Some((Op::MatMul(_), &[a, b])) => {
@@ -226,10 +252,29 @@ impl Graph {
     /// [`Error::Shape`] where the shapes do not fit, [`Error::ElementType`]
     /// where an operand is not `f32`.
     pub fn matmul(&mut self, a: Value, b: Value) -> Result<Value, Error> {
-        if self.kernels() && self.shape(b).len() == 2 {
-            return self.apply(Linear, &[a, b]);
+        if self.kernels() {
+            if self.shape(b).len() == 2 {
+                let (b, transpose_b) = peel(self, b, false);
+                return self.apply(Linear { transpose_b }, &[a, b]);
+            }
+            if let Some(y) = self.fused_attention(a, b)? {
+                return Ok(y);
+            }
         }
         self.apply(MatMul, &[a, b])
+    }
+
+    /// A product that is a kernel's, with the bias in the same kernel.
+    pub(super) fn biased(&mut self, product: Value, bias: Value) -> Result<Option<Value>, Error> {
+        let Some((&Op::Linear(op), &[x, w])) =
+            self.producer(product).map(|node| (&node.op, &node.inputs[..]))
+        else {
+            return Ok(None);
+        };
+        if self.shape(product).last_chunk::<1>().map(|last| &last[..]) != Some(self.shape(bias)) {
+            return Ok(None);
+        }
+        self.apply(op, &[x, w, bias]).map(Some)
     }
 
     /// x·w + bias, of x `[.., k]`, w `[k, n]` and a bias `[n]`.
@@ -237,9 +282,6 @@ impl Graph {
     /// # Errors
     /// As [`Graph::matmul`].
     pub fn linear(&mut self, x: Value, w: Value, bias: Value) -> Result<Value, Error> {
-        if self.kernels() && self.shape(w).len() == 2 {
-            return self.apply(Linear, &[x, w, bias]);
-        }
         let product = self.matmul(x, w)?;
         self.add(product, bias)
     }
@@ -256,6 +298,9 @@ impl Graph {
         b: Value,
         transpose_b: bool,
     ) -> Result<Value, Error> {
+        if self.kernels() && !transpose_a && self.shape(a).len() == 2 {
+            return self.apply(Linear { transpose_b }, &[a, b]);
+        }
         let op = Gemm { kernel: self.kernels(), transpose_a, transpose_b };
         self.apply(op, &[a, b])
     }

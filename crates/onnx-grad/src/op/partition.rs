@@ -54,6 +54,14 @@ pub(crate) struct Split {
     sizes: Vec<usize>,
 }
 
+impl Split {
+    /// The axis of a part, where it starts there and its size.
+    pub fn part(&self, output: usize) -> Option<(usize, usize, usize)> {
+        let start = self.sizes.get(..output)?.iter().sum();
+        Some((self.axis, start, *self.sizes.get(output)?))
+    }
+}
+
 impl Operator for Split {
     fn name(&self) -> &'static str {
         "Split"

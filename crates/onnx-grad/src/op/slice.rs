@@ -39,6 +39,13 @@ pub(crate) struct Slice {
     cuts: Vec<Cut>,
 }
 
+impl Slice {
+    /// The axes that are cut: where from, how many places and in which steps.
+    pub fn cuts(&self) -> impl Iterator<Item = (usize, usize, usize, i64)> {
+        self.cuts.iter().map(|cut| (cut.axis, cut.start, cut.size, cut.step))
+    }
+}
+
 impl Operator for Slice {
     fn name(&self) -> &'static str {
         "Slice"

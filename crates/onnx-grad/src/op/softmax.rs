@@ -11,6 +11,13 @@ pub(crate) struct Softmax {
     log: bool,
 }
 
+impl Softmax {
+    /// Whether it is the softmax itself along an axis, not its logarithm.
+    pub fn is_of_axis(&self, axis: usize) -> bool {
+        self.axis == axis && !self.log
+    }
+}
+
 impl Operator for Softmax {
     fn name(&self) -> &'static str {
         if self.log { "LogSoftmax" } else { "Softmax" }

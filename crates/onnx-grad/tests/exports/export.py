@@ -72,6 +72,9 @@ class Export:
     external: bool = False
     # so that the loss does not fall to where rounding alone decides it
     lr: float = 1e-4
+    # how far from zero BatchNorm's biases are, and that of the last: where it is
+    # far, all features point the same way, and their gradients cancel
+    away: tuple[float, float] = (3.0, 3.0)
     options: dict = field(init=False)
 
     def __post_init__(self) -> None:
@@ -178,11 +181,11 @@ NAMED = {
         lambda: monai.networks.nets.resnet18(
             spatial_dims=3, n_input_channels=1, feed_forward=False
         ),
-        (1, 20, 20, 20), "plain",
+        (1, 20, 20, 20), "plain", away=(2.0, 0.2),
     ),
     "densenet121_3d": Export(
         lambda: densenet_3d(init_features=64, growth_rate=32, block_config=(6, 12, 24, 16)),
-        (1, 32, 32, 64), "torchscript", opset=15, dynamic=True,
+        (1, 32, 32, 64), "torchscript", opset=15, dynamic=True, away=(2.0, 0.2),
     ),
     # the exporter's default, which folds BatchNorm away
     "resnet18_folded": Export(
@@ -223,7 +226,9 @@ SMALL = {
 }
 
 
-def randomise(network: nn.Module, generator: torch.Generator) -> None:
+def randomise(
+    network: nn.Module, generator: torch.Generator, away: tuple[float, float]
+) -> None:
     """Moves what a fresh network has as zeros, ones and 1e-6, which would hide mistakes.
 
     BatchNorm's biases keep most values away from zero, where rounding alone
@@ -242,12 +247,13 @@ def randomise(network: nn.Module, generator: torch.Generator) -> None:
         for module in network.modules():
             if isinstance(module, nn.Linear):
                 normal(module.weight, 0.0, module.in_features**-0.5)
-        for norm in network.modules():
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-                on = torch.rand(norm.bias.shape, generator=generator) < 0.7
-                normal(norm.bias, torch.where(on, 3.0, -3.0), 0.1)
-                normal(norm.running_mean, 0.0, 0.1)
-                norm.running_var.copy_(0.5 + torch.rand(norm.bias.shape, generator=generator))
+        norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        for norm in norms:
+            off = away[norm is norms[-1]]
+            on = torch.rand(norm.bias.shape, generator=generator) < 0.7
+            normal(norm.bias, torch.where(on, off, -off), 0.1)
+            normal(norm.running_mean, 0.0, 0.1)
+            norm.running_var.copy_(0.5 + torch.rand(norm.bias.shape, generator=generator))
 
 
 def info_nce(features: Tensor) -> Tensor:
@@ -353,7 +359,7 @@ def well_conditioned(spec: Export) -> tuple[nn.Module, Tensor, Gradients]:
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         network = spec.network().train()
-        randomise(network, generator)
+        randomise(network, generator, spec.away)
         x = torch.randn(BATCH, *spec.shape, generator=generator)
         half = BATCH // 2
         x[half:] = 0.7 * x[:half] + 0.7 * x[half:]
