@@ -2,14 +2,14 @@
 //! the batch, clipping and AdamW.
 //!
 //!     cargo bench -p onnx-grad-kernels --bench step -- [MODEL.onnx] [--batch N]
-//!         [--threads N] [--steps N] [--standard] [--serve]
+//!         [--threads N] [--steps N] [--standard] [--profile] [--serve]
 //!
 //! Without a model it is mivox's own vision transformer. Images are those of
 //! the file `image.f32` beside the model, random ones without it. The step runs
 //! on the kernels of this crate, and on standard operators alone with
-//! `--standard`. With `--serve` a number of steps is read from each line of the
-//! standard input, and answered with the loss once they are done, so that peers
-//! can take turns.
+//! `--standard`. `--profile` adds what the operators took. With `--serve` a number of
+//! steps is read from each line of the standard input, and answered with the loss
+//! once they are done, so that peers can take turns.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -132,8 +132,12 @@ struct Training {
 }
 
 impl Training {
-    fn new(encoder: Encoder, bytes: &[u8], image: Vec<f32>, threads: usize) -> Self {
-        let builder = runtime::builder(threads);
+    fn new(encoder: Encoder, bytes: &[u8], image: Vec<f32>, threads: usize, profile: bool) -> Self {
+        let mut builder = runtime::builder(threads);
+        if profile {
+            let prefix = std::env::temp_dir().join("onnx-grad-step");
+            builder = builder.with_profiling(prefix).unwrap();
+        }
         let mut builder = builder.with_operators(onnx_grad_kernels::domain().unwrap()).unwrap();
         let session = builder.commit_from_memory(bytes).unwrap();
         let flat = |data: Vec<f32>| Tensor::from_array(([data.len()], data)).unwrap().into_dyn();
@@ -173,6 +177,31 @@ impl Training {
     }
 }
 
+/// Prints the time that a session's operators took, those that took most first.
+fn print_profile(session: &mut Session, steps: usize) {
+    let path = session.end_profiling().unwrap();
+    let events: Vec<serde_json::Value> =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let mut times = std::collections::BTreeMap::new();
+    for event in events.iter().filter(|event| event["cat"] == "Node") {
+        if let (Some(name), Some(took)) = (event["args"]["op_name"].as_str(), event["dur"].as_f64())
+        {
+            let shapes = event["args"]["input_type_shape"].to_string().replace("\"float\":", "");
+            let (total, count) = times.entry((name, shapes)).or_insert((0.0, 0));
+            (*total, *count) = (*total + took, *count + 1);
+        }
+    }
+    let mut times: Vec<_> = times.into_iter().collect();
+    times.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
+    let per_step = |microseconds: f64| microseconds / 1e3 / steps as f64;
+    let all: f64 = times.iter().map(|(_, (total, _))| total).sum();
+    println!("{:9.1} ms a step in all operators", per_step(all));
+    for ((name, shapes), (total, count)) in times.into_iter().take(40) {
+        println!("{:9.1} ms, {:3} of {name} {shapes}", per_step(total), count / steps);
+    }
+}
+
 /// The images beside the model, or random ones.
 fn images(path: Option<&str>, shape: &[usize]) -> Vec<f32> {
     let file = path.map(|path| Path::new(path).with_file_name("image.f32"));
@@ -198,7 +227,8 @@ fn main() {
     let bytes = encoder.training_graph(graph).unwrap();
     let parameters = encoder.layout.len();
     let image = images(path, &encoder.shape);
-    let mut training = Training::new(encoder, &bytes, image, threads);
+    let profile = arguments.iter().any(|a| a == "--profile");
+    let mut training = Training::new(encoder, &bytes, image, threads, profile);
     if arguments.iter().any(|a| a == "--serve") {
         for line in std::io::stdin().lines() {
             let count: usize = line.unwrap().trim().parse().unwrap();
@@ -213,6 +243,9 @@ fn main() {
         let loss = training.step();
         times.push(start.elapsed());
         println!("step {t:2}: {:?}, loss {loss:.4}", times[times.len() - 1]);
+    }
+    if profile {
+        print_profile(&mut training.session, times.len());
     }
     times.sort_unstable();
     println!(

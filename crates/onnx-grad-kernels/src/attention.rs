@@ -50,7 +50,8 @@ impl Heads {
         else {
             return Err(ort::Error::new(format!("{} requires 4 sizes and 12 places", K::NAME)));
         };
-        let place = |&[operand, offset, head, token]: &[usize; 4]| Place { operand, offset, head, token };
+        let place =
+            |&[operand, offset, head, token]: &[usize; 4]| Place { operand, offset, head, token };
         Ok(Self {
             samples: *samples,
             heads: *heads,

@@ -85,10 +85,10 @@ impl<K: Kernel> Operator for Registered<K> {
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        let required = (0..K::OUTPUTS).map(|_| OperatorOutput::required(TensorElementType::Float32));
+        let required =
+            (0..K::OUTPUTS).map(|_| OperatorOutput::required(TensorElementType::Float32));
         required.chain(
-            (0..K::OPTIONAL_OUTPUTS)
-                .map(|_| OperatorOutput::optional(TensorElementType::Float32)),
+            (0..K::OPTIONAL_OUTPUTS).map(|_| OperatorOutput::optional(TensorElementType::Float32)),
         )
     }
 

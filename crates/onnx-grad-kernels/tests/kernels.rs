@@ -131,7 +131,9 @@ fn packed_attention(g: &mut Graph, x: Value, heads: usize, depth: usize) -> Resu
     }
     let root = g.scalar((depth as f32).powf(-0.25));
     let q = g.mul(parts[0], root)?;
-    let k = g.transpose(parts[1], &[0, 1, 3, 2])?;
+    let k = g.reshape(parts[1], &[n * heads, tokens, depth])?;
+    let k = g.transpose(k, &[0, 2, 1])?;
+    let k = g.reshape(k, &[n, heads, depth, tokens])?;
     let k = g.mul(k, root)?;
     let scores = g.matmul(q, k)?;
     let weights = g.softmax(scores, -1)?;

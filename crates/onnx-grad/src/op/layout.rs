@@ -152,7 +152,31 @@ impl Graph {
         if self.shape(source) == shape {
             return Ok(source);
         }
+        if let Some(matrices) = self.folded_for_swap(source)
+            && let ([lead @ .., a, b], [wanted @ .., c, d]) = (self.shape(matrices), &shape[..])
+            && (lead, a, b) == (wanted, d, c)
+        {
+            return self.swap_last_two(matrices);
+        }
         self.apply(Reshape { shape }, &[source])
+    }
+
+    /// What a value is the matrices of, their leading axes folded into one and their
+    /// rows and columns exchanged, as PyTorch exports transposed keys.
+    fn folded_for_swap(&self, x: Value) -> Option<Value> {
+        let (Op::Transpose(swap), &[folded]) =
+            self.producer(x).map(|node| (&node.op, &node.inputs[..]))?
+        else {
+            return None;
+        };
+        let (Op::Reshape(_), &[matrices]) =
+            self.producer(folded).map(|node| (&node.op, &node.inputs[..]))?
+        else {
+            return None;
+        };
+        let last_two = |x: Value| self.shape(x).last_chunk::<2>();
+        let same = last_two(folded) == last_two(matrices);
+        (swap.swaps_last_two() && same).then_some(matrices)
     }
 
     /// `x` with its axes permuted: axis `i` of the result is axis `perm[i]`.
