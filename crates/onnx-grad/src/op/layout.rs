@@ -153,9 +153,10 @@ impl Graph {
             return Ok(source);
         }
         if let Some(matrices) = self.folded_for_swap(source)
-            && let ([lead @ .., a, b], [wanted @ .., c, d]) = (self.shape(matrices), &shape[..])
-            && (lead, a, b) == (wanted, d, c)
+            && let ([.., rows, columns], [lead @ .., c, d]) = (self.shape(matrices), &shape[..])
+            && (rows, columns) == (d, c)
         {
+            let matrices = self.reshape(matrices, &[lead, &[*d, *c]].concat())?;
             return self.swap_last_two(matrices);
         }
         self.apply(Reshape { shape }, &[source])

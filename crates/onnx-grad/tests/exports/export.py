@@ -168,7 +168,7 @@ NAMED = {
     ),
     "vit_small": Export(
         lambda: timm.create_model("vit_small_patch16_224", num_classes=0, img_size=64),
-        (3, 64, 64), "default", dynamic=True, external=True, lr=1e-5,
+        (3, 64, 64), "default", dynamic=True, external=True, lr=2e-6,
     ),
     "swin_tiny": Export(
         lambda: swin(
@@ -181,11 +181,12 @@ NAMED = {
         lambda: monai.networks.nets.resnet18(
             spatial_dims=3, n_input_channels=1, feed_forward=False
         ),
-        (1, 20, 20, 20), "plain", away=(2.0, 0.2),
+        (1, 20, 20, 20), "plain", lr=1e-5, away=(2.0, 0.2),
     ),
     "densenet121_3d": Export(
         lambda: densenet_3d(init_features=64, growth_rate=32, block_config=(6, 12, 24, 16)),
-        (1, 32, 32, 64), "torchscript", opset=15, dynamic=True, away=(2.0, 0.2),
+        (1, 32, 32, 64), "torchscript", opset=15, dynamic=True, lr=1e-5,
+        away=(2.0, 0.2),
     ),
     # the exporter's default, which folds BatchNorm away
     "resnet18_folded": Export(
