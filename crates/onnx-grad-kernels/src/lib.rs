@@ -33,6 +33,7 @@ mod pool;
 mod product;
 mod relu;
 mod softmax;
+mod transposition;
 mod vectorised;
 mod window;
 mod winograd;

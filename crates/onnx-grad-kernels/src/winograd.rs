@@ -19,8 +19,8 @@ mod tiles;
 mod transform;
 
 pub use tiles::Kernels;
-use tiles::{Gather, LANES, Line, Planes, Points, Spread};
-use transform::{Image, Kernel, KernelBack, Places, PlacesBack, Transform};
+use tiles::{Gather, Grid, LANES, Pixels, Points, Spread};
+use transform::{Image, Kernel, KernelBack, Places, PlacesBack, Transform, TurnedKernel};
 
 /// The channels from which on the products are large enough.
 const LEAST_CHANNELS: usize = 16;
@@ -114,26 +114,43 @@ impl Winograd {
         Task { images: n..(n + size[1]).min(self.images), channels: o..(o + size[0]).min(self.o) }
     }
 
+    /// Lines of tiles, counted over all images, cut at the ends of images.
+    fn runs(&self, lines: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let rows = self.grid()[0];
+        let images = lines.start / rows..lines.end.div_ceil(rows);
+        images.map(move |i| (i * rows).max(lines.start)..((i + 1) * rows).min(lines.end))
+    }
+
+    /// A buffer for lines of tiles of `reach` pixels a side.
+    fn pixels(&self, block: usize, reach: usize) -> Pixels {
+        let [rows, tiles] = self.grid().map(|n| n * self.side + reach - self.side);
+        Pixels::new(rows.min(block * self.side + reach - self.side), tiles)
+    }
+
     /// Transforms channels of some lines of tiles, counted over all images.
     fn spread<T: Transform<FROM, TO>, const FROM: usize, const TO: usize>(
         &self,
         transform: T,
         from: &Tiled,
         lines: Range<usize>,
-        line: &mut Line,
+        pixels: &mut Pixels,
         points: &mut Points,
     ) {
-        let ([rows, tiles], size) = (self.grid(), from.size);
-        for (i, at) in lines.enumerate() {
-            let (image, row) = (at / rows, at % rows);
-            let corner = [from.offset[0] + (row * self.side) as isize, from.offset[1]];
+        let ([rows, tiles], step) = (self.grid(), self.side);
+        let plane = from.size[0] * from.size[1];
+        for run in self.runs(lines.clone()) {
+            let (image, row) = (run.start / rows, run.start % rows);
+            let corner = [from.offset[0] + (row * step) as isize, from.offset[1]];
+            let reach = run.len() * step + FROM - step;
             for start in from.channels.clone().step_by(LANES) {
                 let end = (start + LANES).min(from.channels.end);
-                let planes = [start, end].map(|c| (image * from.depth + c) * size[0] * size[1]);
-                line.read(Planes { data: &from.data[planes[0]..planes[1]], size }, corner);
-                let at = i * tiles * points.row_stride + start - from.channels.start;
-                let (step, line) = (self.side, &*line);
-                Arch::new().dispatch(Spread { transform, line, step, tiles, points, at });
+                let [first, end] = [start, end].map(|c| (image * from.depth + c) * plane);
+                pixels.read(&from.data[first..end], from.size, corner, reach);
+                let at = (run.start - lines.start) * tiles * points.row_stride;
+                let at = at + start - from.channels.start;
+                let grid = Grid { lines: run.len(), tiles, step, at };
+                let pixels = &*pixels;
+                Arch::new().dispatch(Spread { transform, pixels, grid, points });
             }
         }
     }
@@ -162,13 +179,13 @@ impl Winograd {
         bias: Option<&[f32]>,
         target: &mut [f32],
     ) -> ort::Result<()> {
-        let (size, pixels) = (self.parts(), self.target[0] * self.target[1]);
+        let (size, plane) = (self.parts(), self.target[0] * self.target[1]);
         let parts = self.o.div_ceil(size[0]);
         let mut tasks: Vec<(Task, Vec<&mut [f32]>)> = (0..self.images.div_ceil(size[1]) * parts)
             .map(|i| (self.task(i / parts, i % parts, size), Vec::new()))
             .collect();
-        for (image, target) in target.chunks_exact_mut(self.o * pixels).enumerate() {
-            for (part, target) in target.chunks_mut(size[0] * pixels).enumerate() {
+        for (image, target) in target.chunks_exact_mut(self.o * plane).enumerate() {
+            for (part, target) in target.chunks_mut(size[0] * plane).enumerate() {
                 tasks[image / size[1] * parts + part].1.push(target);
             }
         }
@@ -180,8 +197,7 @@ impl Winograd {
             let block = self.block(outputs);
             let mut images = Points::new(N * N, block * tiles, self.c);
             let mut places = Points::new(N * N, block * tiles, outputs);
-            let mut read = Line::new(N, tiles * M + 2);
-            let mut written = Line::new(M, tiles * M);
+            let [mut read, mut written] = [N, M].map(|reach| self.pixels(block, reach));
             let from = Tiled {
                 data: source,
                 depth: self.c,
@@ -198,21 +214,14 @@ impl Winograd {
                     let kernel = kernels.matrix(point, self.c, outputs)?;
                     multiply(x, kernel, places.target(point), false).then_some(())?;
                 }
-                for (i, at) in lines.enumerate() {
-                    let (image, row) = (at / rows - task.images.start, at % rows);
+                for run in self.runs(lines.clone()) {
+                    let (image, row) = (run.start / rows - task.images.start, run.start % rows);
                     for channel in (0..outputs).step_by(LANES) {
-                        let at = i * tiles * places.row_stride + channel;
-                        let (line, points) = (&mut written, &places);
-                        let transform = Places;
-                        Arch::new().dispatch(Gather::<_, N, M> {
-                            transform,
-                            line,
-                            step: M,
-                            tiles,
-                            points,
-                            at,
-                        });
-                        let target = &mut target[image][channel * pixels..];
+                        let at = (run.start - lines.start) * tiles * places.row_stride + channel;
+                        let grid = Grid { lines: run.len(), tiles, step: M, at };
+                        let (transform, pixels, points) = (Places, &mut written, &places);
+                        Arch::new().dispatch(Gather::<_, N, M> { transform, pixels, grid, points });
+                        let target = &mut target[image][channel * plane..];
                         let bias = bias.map(|bias| &bias[task.channels.start + channel..]);
                         written.write(target, self.target, row * M, bias.unwrap_or_default());
                     }
@@ -263,7 +272,7 @@ impl Winograd {
             let mut images = Points::new(N * N, block * tiles, self.c);
             let mut places = Points::new(N * N, block * tiles, outputs);
             let mut products = Points::new(N * N, self.c, outputs);
-            let [mut line, mut place] = [Line::new(N, tiles * M + 2), Line::new(M, tiles * M)];
+            let [mut image, mut place] = [N, M].map(|reach| self.pixels(block, reach));
             let from = Tiled {
                 data: source,
                 depth: self.c,
@@ -278,33 +287,27 @@ impl Winograd {
                 size: self.target,
                 offset: [0; 2],
             };
-            let lines = task.images.start * rows..task.images.end * rows;
-            for start in lines.clone().step_by(block) {
-                let lines = start..(start + block).min(lines.end);
-                self.spread::<_, N, N>(Image, &from, lines.clone(), &mut line, &mut images);
+            let all = task.images.start * rows..task.images.end * rows;
+            for start in all.clone().step_by(block) {
+                let lines = start..(start + block).min(all.end);
+                self.spread::<_, N, N>(Image, &from, lines.clone(), &mut image, &mut images);
                 self.spread::<_, M, N>(PlacesBack, &to, lines.clone(), &mut place, &mut places);
                 for point in 0..N * N {
                     let x = images.matrix(point, lines.len() * tiles, self.c)?.transposed();
                     let y = places.matrix(point, lines.len() * tiles, outputs)?;
-                    multiply(x, y, products.target(point), true).then_some(())?;
+                    multiply(x, y, products.target(point), start > all.start).then_some(())?;
                 }
             }
-            let mut line = Line::of_kernels(KERNELS);
-            for start in (0..outputs).step_by(LANES) {
-                for channel in (0..self.c).step_by(KERNELS) {
+            let mut pixels = Pixels::of_kernels(KERNELS);
+            for channel in (0..self.c).step_by(KERNELS) {
+                for start in (0..outputs).step_by(LANES) {
                     let tiles = KERNELS.min(self.c - channel);
                     let at = channel * products.row_stride + start;
-                    let (line, points) = (&mut line, &products);
-                    let transform = KernelBack;
-                    Arch::new().dispatch(Gather::<_, N, 3> {
-                        transform,
-                        line: &mut *line,
-                        step: 3,
-                        tiles,
-                        points,
-                        at,
-                    });
-                    line.write_kernels(&mut sums[start * row + channel * 9..], row, tiles);
+                    let grid = Grid { lines: 1, tiles, step: 9, at };
+                    let (transform, pixels, points) = (KernelBack, &mut pixels, &products);
+                    Arch::new().dispatch(Gather::<_, N, 3> { transform, pixels, grid, points });
+                    let sums = &mut sums[start * row + channel * 9..];
+                    pixels.write_kernels(sums, LANES.min(outputs - start), row, tiles);
                 }
             }
             Some(())
@@ -331,17 +334,40 @@ struct Tiled<'a> {
 /// Kernels at the points: a row for each input channel, a column for each output.
 fn transformed<const N: usize>(kernels: Kernels, outputs: usize, inputs: usize) -> Points {
     let mut points = Points::new(N * N, inputs, outputs);
-    let mut line = Line::of_kernels(KERNELS);
-    for start in (0..outputs).step_by(LANES) {
-        for channel in (0..inputs).step_by(KERNELS) {
+    let mut pixels = Pixels::of_kernels(KERNELS);
+    for channel in (0..inputs).step_by(KERNELS) {
+        for start in (0..outputs).step_by(LANES) {
             let tiles = KERNELS.min(inputs - channel);
-            let lanes = LANES.min(outputs - start);
-            line.read_kernels(kernels.at(start, channel), lanes, tiles);
+            pixels.read_kernels(kernels.at(start, channel), LANES.min(outputs - start), tiles);
             let at = channel * points.row_stride + start;
-            let (line, points) = (&line, &mut points);
-            let transform = Kernel;
-            Arch::new().dispatch(Spread::<_, 3, N> { transform, line, step: 3, tiles, points, at });
+            let grid = Grid { lines: 1, tiles, step: 9, at };
+            let (pixels, points) = (&pixels, &mut points);
+            if kernels.turned {
+                let transform = TurnedKernel;
+                Arch::new().dispatch(Spread::<_, 3, N> { transform, pixels, grid, points });
+            } else {
+                let transform = Kernel;
+                Arch::new().dispatch(Spread::<_, 3, N> { transform, pixels, grid, points });
+            }
         }
     }
     points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::side;
+
+    #[test]
+    fn tiles_take_less_than_half_of_the_multiplications() {
+        for rows in 3..40 {
+            for columns in 3..40 {
+                let side = side([rows, columns]).unwrap();
+                let tiles = rows.div_ceil(side) * columns.div_ceil(side);
+                assert!(2 * tiles * (side + 2).pow(2) < 9 * rows * columns, "{rows} × {columns}");
+            }
+        }
+        assert_eq!([3, 6, 7, 12, 24].map(|n| side([n, n])), [3, 3, 4, 4, 4].map(Some));
+        assert_eq!(side([2, 40]), None);
+    }
 }

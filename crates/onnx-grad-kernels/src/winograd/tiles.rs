@@ -1,27 +1,20 @@
-//! Lines of tiles, sixteen channels in the lanes of vectors.
+//! Tiles of images and kernels, sixteen channels in the lanes of vectors.
 
 use pulp::{Simd, WithSimd};
 
 use super::transform::Transform;
 use crate::matrix::{Matrix, Target};
+use crate::transposition::transpose;
 
 /// Channels that stand side by side.
 pub const LANES: usize = 16;
 
-/// Some channels of an image: planes one after another.
-#[derive(Clone, Copy)]
-pub struct Planes<'a> {
-    pub data: &'a [f32],
-    /// Rows and columns.
-    pub size: [usize; 2],
-}
-
 /// Matrices, one a point of the transform: rows of channels, a whole number of
 /// vectors each.
 pub struct Points {
-    pub data: Vec<f32>,
+    data: Vec<f32>,
     pub row_stride: usize,
-    pub stride: usize,
+    stride: usize,
 }
 
 impl Points {
@@ -42,52 +35,88 @@ impl Points {
     }
 }
 
-/// The rows that a line of tiles reaches, a pixel's channels side by side.
-pub struct Line {
+/// Pixels of sixteen channels, a pixel's side by side.
+pub struct Pixels {
     data: Vec<f32>,
     width: usize,
+    /// The pixels in the order of the image, without what stands around it.
+    dense: Vec<f32>,
 }
 
-impl Line {
+impl Pixels {
     pub fn new(rows: usize, width: usize) -> Self {
-        Self { data: vec![0.0; rows * width * LANES], width }
+        let data = vec![0.0; rows * width * LANES];
+        Self { dense: data.clone(), data, width }
     }
 
-    /// Reads sixteen channels, or what is left of them, from a place of the image
-    /// on; zeros outside of it.
-    pub fn read(&mut self, planes: Planes, at: [isize; 2]) {
-        let [height, width] = planes.size;
+    /// Reads `rows` rows of sixteen channels, or what is left of them, from a place
+    /// of the image `[channels, size..]` on; zeros outside of it.
+    pub fn read(&mut self, x: &[f32], [height, width]: [usize; 2], at: [isize; 2], rows: usize) {
+        let pixels = (height * width).max(1);
+        let channels = (x.len() / pixels).min(LANES);
+        let inside = |at: isize, len: usize, size: usize| {
+            let before = at.min(0).unsigned_abs().min(len);
+            let from = at.max(0).unsigned_abs().min(size);
+            (before, from, (len - before).min(size - from))
+        };
+        let (above, top, rows) = inside(at[0], rows, height);
+        let (left, from, columns) = inside(at[1], self.width, width);
+        self.dense.resize(self.dense.len().max(rows * width * LANES), 0.0);
+        if channels < LANES {
+            self.dense.fill(0.0);
+        }
+        let x = &x[(top * width).min(x.len())..];
+        transpose(x, [channels, rows * width], pixels, &mut self.dense, LANES);
         self.data.fill(0.0);
-        let rows = self.data.chunks_exact_mut(self.width * LANES);
-        let start = at[1].min(0).unsigned_abs().min(self.width);
-        let from = at[1].max(0).unsigned_abs().min(width);
-        let len = (self.width - start).min(width - from);
-        for (y, row) in (at[0]..).zip(rows) {
-            let Some(y) = usize::try_from(y).ok().filter(|y| *y < height) else { continue };
-            let row = &mut row[start * LANES..(start + len) * LANES];
-            let planes = planes.data.chunks_exact(height * width).take(LANES);
-            for (lane, plane) in planes.enumerate() {
-                let line = &plane[y * width + from..][..len];
-                for (to, x) in row.chunks_exact_mut(LANES).zip(line) {
-                    to[lane] = *x;
-                }
-            }
+        for row in 0..rows {
+            let to = ((above + row) * self.width + left) * LANES;
+            let from = (row * width + from) * LANES;
+            self.data[to..to + columns * LANES]
+                .copy_from_slice(&self.dense[from..from + columns * LANES]);
         }
     }
 
-    /// Writes sixteen channels, or what is left of them, from a row of the image
-    /// on, with a bias added.
-    pub fn write(&self, data: &mut [f32], size: [usize; 2], from: usize, bias: &[f32]) {
-        let [height, width] = size;
-        for (lane, plane) in data.chunks_exact_mut(height * width).take(LANES).enumerate() {
-            let bias = bias.get(lane).copied().unwrap_or(0.0);
-            let rows = plane[from * width..].chunks_exact_mut(width);
-            for (line, row) in rows.zip(self.data.chunks_exact(self.width * LANES)) {
-                for (x, pixel) in line.iter_mut().zip(row.chunks_exact(LANES)) {
-                    *x = pixel[lane] + bias;
+    /// Writes sixteen channels, or what is left of them, to the image
+    /// `[channels, size..]` from a row on, with a bias added.
+    pub fn write(&mut self, y: &mut [f32], [height, width]: [usize; 2], top: usize, bias: &[f32]) {
+        let pixels = (height * width).max(1);
+        let channels = (y.len() / pixels).min(LANES);
+        let mut added = [0.0; LANES];
+        added.iter_mut().zip(bias).for_each(|(added, bias)| *added = *bias);
+        let rows = (self.data.len() / (self.width * LANES)).min(height - top);
+        let lines = self.data.chunks_exact(self.width * LANES).take(rows);
+        let dense = self.dense.chunks_exact_mut(width * LANES);
+        for (line, dense) in lines.zip(dense) {
+            let pixels = dense.as_chunks_mut::<LANES>().0.iter_mut();
+            for (dense, pixel) in pixels.zip(line.as_chunks::<LANES>().0) {
+                for lane in 0..LANES {
+                    dense[lane] = pixel[lane] + added[lane];
                 }
             }
         }
+        let y = &mut y[top * width..];
+        transpose(&self.dense, [rows * width, channels], LANES, y, pixels);
+    }
+
+    /// Kernels of 3 × 3 elements, one after another.
+    pub fn of_kernels(kernels: usize) -> Self {
+        Self { data: vec![0.0; kernels * 9 * LANES], width: 3, dense: Vec::new() }
+    }
+
+    /// Reads `kernels` kernels, `lanes` side by side.
+    pub fn read_kernels(&mut self, from: Kernels, lanes: usize, kernels: usize) {
+        let [side, after] = from.strides;
+        if after == 9 {
+            return transpose(from.data, [lanes, kernels * 9], side, &mut self.data, LANES);
+        }
+        for (kernel, pixels) in self.data.chunks_exact_mut(9 * LANES).take(kernels).enumerate() {
+            transpose(&from.data[kernel * after..], [lanes, 9], side, pixels, LANES);
+        }
+    }
+
+    /// Writes `kernels` kernels of `lanes` rows, `stride` elements apart.
+    pub fn write_kernels(&self, y: &mut [f32], lanes: usize, stride: usize, kernels: usize) {
+        transpose(&self.data, [kernels * 9, lanes], LANES, y, stride);
     }
 }
 
@@ -95,64 +124,48 @@ impl Line {
 #[derive(Clone, Copy)]
 pub struct Kernels<'a> {
     pub data: &'a [f32],
-    /// Between kernels that stand side by side, and between those of a line.
+    /// Between kernels that stand side by side, and those that follow another.
     pub strides: [usize; 2],
-    /// Whether their elements are read last to first.
+    /// Whether they are turned around.
     pub turned: bool,
 }
 
 impl Kernels<'_> {
     /// Those from one on.
-    pub fn at(self, side: usize, line: usize) -> Self {
-        let from = side * self.strides[0] + line * self.strides[1];
+    pub fn at(self, side: usize, after: usize) -> Self {
+        let from = side * self.strides[0] + after * self.strides[1];
         Self { data: &self.data[from..], ..self }
     }
 }
 
-impl Line {
-    /// A line of 3 × 3 tiles.
-    pub fn of_kernels(tiles: usize) -> Self {
-        Self::new(3, 3 * tiles)
-    }
+/// Where tiles stand: lines of tiles, `step` pixels apart, the first at the first
+/// pixel and in a row of the matrices.
+#[derive(Clone, Copy)]
+pub struct Grid {
+    pub lines: usize,
+    pub tiles: usize,
+    pub step: usize,
+    /// The place of the first tile's channels in the first matrix.
+    pub at: usize,
+}
 
-    /// Reads a line of kernels, `lanes` side by side.
-    pub fn read_kernels(&mut self, kernels: Kernels, lanes: usize, tiles: usize) {
-        for lane in 0..lanes {
-            for tile in 0..tiles {
-                let at = lane * kernels.strides[0] + tile * kernels.strides[1];
-                for (element, x) in kernels.data[at..at + 9].iter().enumerate() {
-                    let element = if kernels.turned { 8 - element } else { element };
-                    let pixel = element / 3 * self.width + tile * 3 + element % 3;
-                    self.data[pixel * LANES + lane] = *x;
-                }
-            }
-        }
-    }
-
-    /// Writes a line of kernels, side by side, to as many rows, `stride` elements
-    /// apart.
-    pub fn write_kernels(&self, data: &mut [f32], stride: usize, tiles: usize) {
-        for (lane, row) in data.chunks_mut(stride).take(LANES).enumerate() {
-            for (tile, kernel) in row.chunks_exact_mut(9).take(tiles).enumerate() {
-                for (element, x) in kernel.iter_mut().enumerate() {
-                    let pixel = element / 3 * self.width + tile * 3 + element % 3;
-                    *x = self.data[pixel * LANES + lane];
-                }
-            }
-        }
+impl Grid {
+    /// The tiles' first pixels, and their places in the first matrix.
+    #[inline(always)]
+    fn each(self, width: usize, row_stride: usize) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.lines * self.tiles).map(move |i| {
+            let (line, tile) = (i / self.tiles, i % self.tiles);
+            ((line * width + tile) * self.step, self.at + i * row_stride)
+        })
     }
 }
 
-/// Transforms a line's tiles of FROM × FROM pixels, `step` apart, into a row of
-/// the points each.
+/// Transforms tiles of FROM × FROM pixels into a row of the matrices each.
 pub struct Spread<'a, T, const FROM: usize, const TO: usize> {
     pub transform: T,
-    pub line: &'a Line,
-    pub step: usize,
-    pub tiles: usize,
+    pub pixels: &'a Pixels,
+    pub grid: Grid,
     pub points: &'a mut Points,
-    /// Where the first tile's channels stand in the first matrix.
-    pub at: usize,
 }
 
 impl<T: Transform<FROM, TO>, const FROM: usize, const TO: usize> WithSimd
@@ -162,26 +175,25 @@ impl<T: Transform<FROM, TO>, const FROM: usize, const TO: usize> WithSimd
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let part = S::F32_LANES;
-        let (vectors, stride) = (LANES / part, self.points.stride / part);
-        let (pixels, _) = S::as_simd_f32s(&self.line.data);
-        let (points, _) = S::as_mut_simd_f32s(&mut self.points.data);
-        let zero = simd.splat_f32s(0.0);
-        for tile in 0..self.tiles {
+        let Self { pixels: Pixels { data, width, .. }, grid, points, .. } = self;
+        let (vectors, stride) = (LANES / S::F32_LANES, points.stride / S::F32_LANES);
+        let (pixels, _) = S::as_simd_f32s(data);
+        let (matrices, _) = S::as_mut_simd_f32s(&mut points.data);
+        for (pixel, at) in grid.each(*width, points.row_stride) {
             for vector in 0..vectors {
-                let mut x = [[zero; FROM]; FROM];
+                let mut x = [[simd.splat_f32s(0.0); FROM]; FROM];
                 for (i, row) in x.iter_mut().enumerate() {
-                    let from = (i * self.line.width + tile * self.step) * vectors + vector;
+                    let from = (pixel + i * width) * vectors + vector;
                     let pixels = &pixels[from..=from + (FROM - 1) * vectors];
                     for (j, x) in row.iter_mut().enumerate() {
                         *x = pixels[j * vectors];
                     }
                 }
-                let y = T::on_square(simd, x);
-                let at = (self.at + tile * self.points.row_stride) / part + vector;
+                let y = self.transform.on_square(simd, x);
+                let at = at / S::F32_LANES + vector;
                 for (i, row) in y.iter().enumerate() {
                     for (j, y) in row.iter().enumerate() {
-                        points[at + (i * TO + j) * stride] = *y;
+                        matrices[at + (i * TO + j) * stride] = *y;
                     }
                 }
             }
@@ -189,16 +201,12 @@ impl<T: Transform<FROM, TO>, const FROM: usize, const TO: usize> WithSimd
     }
 }
 
-/// Transforms rows of the points back into a line's tiles of TO × TO pixels, `step`
-/// apart.
+/// Transforms rows of the matrices back into tiles of TO × TO pixels.
 pub struct Gather<'a, T, const FROM: usize, const TO: usize> {
     pub transform: T,
-    pub line: &'a mut Line,
-    pub step: usize,
-    pub tiles: usize,
+    pub pixels: &'a mut Pixels,
+    pub grid: Grid,
     pub points: &'a Points,
-    /// Where the first tile's channels stand in the first matrix.
-    pub at: usize,
 }
 
 impl<T: Transform<FROM, TO>, const FROM: usize, const TO: usize> WithSimd
@@ -208,25 +216,25 @@ impl<T: Transform<FROM, TO>, const FROM: usize, const TO: usize> WithSimd
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let part = S::F32_LANES;
-        let (vectors, stride) = (LANES / part, self.points.stride / part);
-        let (pixels, _) = S::as_mut_simd_f32s(&mut self.line.data);
-        let (points, _) = S::as_simd_f32s(&self.points.data);
-        let zero = simd.splat_f32s(0.0);
-        for tile in 0..self.tiles {
+        let Self { pixels: Pixels { data, width, .. }, grid, points, .. } = self;
+        let (vectors, stride) = (LANES / S::F32_LANES, points.stride / S::F32_LANES);
+        let (pixels, _) = S::as_mut_simd_f32s(data);
+        let (matrices, _) = S::as_simd_f32s(&points.data);
+        for (pixel, at) in grid.each(*width, points.row_stride) {
             for vector in 0..vectors {
-                let at = (self.at + tile * self.points.row_stride) / part + vector;
-                let mut x = [[zero; FROM]; FROM];
+                let at = at / S::F32_LANES + vector;
+                let mut x = [[simd.splat_f32s(0.0); FROM]; FROM];
                 for (i, row) in x.iter_mut().enumerate() {
                     for (j, x) in row.iter_mut().enumerate() {
-                        *x = points[at + (i * FROM + j) * stride];
+                        *x = matrices[at + (i * FROM + j) * stride];
                     }
                 }
-                let y = T::on_square(simd, x);
+                let y = self.transform.on_square(simd, x);
                 for (i, row) in y.iter().enumerate() {
-                    let to = (i * self.line.width + tile * self.step) * vectors + vector;
+                    let to = (pixel + i * *width) * vectors + vector;
+                    let pixels = &mut pixels[to..=to + (TO - 1) * vectors];
                     for (j, y) in row.iter().enumerate() {
-                        pixels[to + j * vectors] = *y;
+                        pixels[j * vectors] = *y;
                     }
                 }
             }

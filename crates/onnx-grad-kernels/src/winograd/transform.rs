@@ -30,7 +30,7 @@ pub trait Transform<const FROM: usize, const TO: usize>: Copy {
 
     /// Along both axes.
     #[inline(always)]
-    fn on_square<S: Simd>(simd: S, x: [[S::f32s; FROM]; FROM]) -> [[S::f32s; TO]; TO] {
+    fn on_square<S: Simd>(self, simd: S, x: [[S::f32s; FROM]; FROM]) -> [[S::f32s; TO]; TO] {
         let zero = simd.splat_f32s(0.0);
         let mut half = [[zero; FROM]; TO];
         for j in 0..FROM {
@@ -109,6 +109,17 @@ impl<const N: usize> Transform<3, N> for Kernel {
             y[0] = scaled(simd, 1.0 / (A2 * B2), x[0]);
         }
         y
+    }
+}
+
+/// As [`Kernel`], of a kernel turned around.
+#[derive(Clone, Copy)]
+pub struct TurnedKernel;
+
+impl<const N: usize> Transform<3, N> for TurnedKernel {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, [first, second, third]: [S::f32s; 3]) -> [S::f32s; N] {
+        Kernel::apply(simd, [third, second, first])
     }
 }
 
