@@ -9,6 +9,7 @@ use crate::kernel::{Kernel, Tensor, attribute, refuse};
 use crate::matrix::{Matrix, Target, multiply};
 use crate::pool::Pool;
 use crate::window::Window;
+use crate::winograd::{Kernels, Winograd};
 
 /// How many numbers a tile of columns holds, about: what a core's cache does.
 const TILE: usize = 1 << 19;
@@ -138,7 +139,7 @@ impl Tile {
 }
 
 impl Conv {
-    fn new<K: Kernel>(node: &KernelContext) -> ort::Result<Self> {
+    pub fn new<K: Kernel>(node: &KernelContext) -> ort::Result<Self> {
         let groups = attribute::<K, i64>(node, "group")?;
         Ok(Self { groups: groups.try_into().unwrap_or(0), window: Window::new::<K>(node)? })
     }
@@ -195,6 +196,9 @@ impl Kernel for ConvKernelGrad {
         dk.fill(0.0);
         if dk.is_empty() || s.all_places() * s.pixels() == 0 {
             return Ok(());
+        }
+        if let Some(winograd) = Winograd::new(&self.0.window, &s, false) {
+            return winograd.kernel_gradient(pool, inputs[0].data, inputs[1].data, dk);
         }
         let mut sums: Vec<(Task, Vec<f32>)> = (s.tasks().into_iter())
             .map(|task| {
@@ -287,6 +291,11 @@ impl Kernel for ConvImageGrad {
         dx.fill(0.0);
         if dx.is_empty() || s.all_places() * s.elements * s.o == 0 {
             return Ok(());
+        }
+        if let Some(winograd) = Winograd::new(&self.conv.window, &s, true) {
+            let strides = [s.elements, s.c * s.elements];
+            let kernels = Kernels { data: inputs[1].data, strides, turned: true };
+            return winograd.convolve(pool, inputs[0].data, kernels, None, dx);
         }
         // every task gets its channels of each of its images
         let mut tasks: Vec<(Task, Vec<&mut [f32]>)> =

@@ -20,6 +20,7 @@ mod adamw;
 mod attention;
 mod batch_norm;
 mod conv;
+mod convolve;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 mod gelu;
@@ -32,8 +33,10 @@ mod pool;
 mod product;
 mod relu;
 mod softmax;
+mod transposition;
 mod vectorised;
 mod window;
+mod winograd;
 
 use ort::operator::OperatorDomain;
 
@@ -53,6 +56,7 @@ pub fn domain() -> ort::Result<OperatorDomain> {
     let domain = register::<attention::AttentionGrad>(domain)?;
     let domain = register::<batch_norm::BatchNormGrad>(domain)?;
     let domain = register::<batch_norm::Moments>(domain)?;
+    let domain = register::<convolve::Conv>(domain)?;
     let domain = register::<conv::ConvImageGrad>(domain)?;
     let domain = register::<conv::ConvKernelGrad>(domain)?;
     let domain = register::<gelu::Gelu>(domain)?;

@@ -55,6 +55,11 @@ impl Window {
         &self.kernel[3 - self.axes..]
     }
 
+    /// The sizes of the axes that there are, of three.
+    pub fn axes<'a>(&self, sizes: &'a [usize; 3]) -> &'a [usize] {
+        &sizes[3 - self.axes..]
+    }
+
     /// Whether the window is one element that meets the whole image in order.
     pub fn is_point(&self) -> bool {
         let [zeros, ones] = [[0; 3], [1; 3]];

@@ -34,3 +34,16 @@ fn kernels_train_exports_as_pytorch_does() {
     }
     KERNELS.check_folded(&folder, "resnet_folded");
 }
+
+/// The named encoders, whose convolutions are those that the kernels are for.
+#[test]
+fn kernels_train_named_encoders_as_pytorch_does() {
+    let folder = golden::folder("../../../data/exports");
+    for name in ["resnet18", "resnet50", "densenet121"] {
+        if folder.join(format!("{name}.onnx")).exists() {
+            KERNELS.check(&folder, name);
+        } else {
+            eprintln!("skipped {name}: run `make exports` for it");
+        }
+    }
+}

@@ -262,6 +262,34 @@ proptest! {
         });
     }
 
+    /// 3 × 3 kernels at steps of one, with channels for Winograd's algorithms and
+    /// without.
+    #[test]
+    fn conv_by_tiles(
+        batch in 1usize..6,
+        channels in (1usize..41, 1usize..41),
+        image in (1usize..21, 1usize..21),
+        pads in [0usize..3, 0..3, 0..3, 0..3],
+        biased: bool,
+    ) {
+        let image = [image.0.max(3 - (pads[0] + pads[2]).min(2)), image.1.max(3 - (pads[1] + pads[3]).min(2))];
+        let sliding = Sliding {
+            pads_before: pads[..2].to_vec(),
+            pads_after: pads[2..].to_vec(),
+            ..Sliding::unit(2)
+        };
+        let (c, o) = channels;
+        let mut inputs = randoms(&[&[batch, c, image[0], image[1]], &[o, c, 3, 3], &[o]]);
+        inputs.truncate(2 + usize::from(biased));
+        let places = [0, 1].map(|i| image[i] + pads[i] + pads[2 + i] - 2);
+        let tiled = c.min(o) >= 16 && places.iter().all(|&n| n >= 3);
+        let mut kernels = if tiled { vec!["Conv"] } else { Vec::new() };
+        if c * o >= 16 {
+            kernels.extend(["ConvKernelGrad", "ConvImageGrad"]);
+        }
+        compare_gradient(&kernels, &inputs, |g, v| g.conv(v[0], v[1], v.get(2).copied(), 1, &sliding));
+    }
+
     #[test]
     fn max_pool(
         channels in (1usize..4, 1usize..40),

@@ -52,7 +52,7 @@ use {
     batch_norm::{BatchNorm, BatchNormGrad, Moments},
     binary::Binary,
     compare::{Compare, Not},
-    conv::{Conv, ConvImageGrad, ConvKernelGrad, ConvTranspose},
+    conv::{Conv, ConvImageGrad, ConvKernelGrad, ConvTranspose, Winograd},
     gather::{Gather, GatherElements, OneHot},
     gelu::{Gelu, GeluGrad},
     layout::Transpose,
@@ -102,7 +102,7 @@ operators! {
     Compare, Concat, Conv, ConvImageGrad, ConvKernelGrad, ConvTranspose, Expand, Gather, GatherElements, Gelu,
     GeluGrad, Gemm, Identity, LayerNorm, LayerNormGrad, Linear, MatMul, MaxPool, MaxPoolGrad, Moments, Not, OneHot,
     Pad, PRelu, Reduce, ReluGrad, Reshape, Resize, ScatterElements, Slice, Softmax, SoftmaxGrad, Split, Spread,
-    TakeElements, Transpose, Trilu, Unary, Where,
+    TakeElements, Transpose, Trilu, Unary, Where, Winograd,
 }
 
 /// The rules of one operator.

@@ -9,10 +9,12 @@ use crate::shape::{ElementType, TensorType, count};
 mod gradient;
 mod kernel;
 mod transpose;
+mod winograd;
 
 pub(crate) use gradient::{ConvImageGrad, ConvKernelGrad};
 use kernel::Meeting;
 pub(crate) use transpose::ConvTranspose;
+pub(crate) use winograd::Winograd;
 
 /// The product of a group's channels, before and after, from which on the kernels
 /// are the faster way.
@@ -205,6 +207,11 @@ impl Graph {
         sliding: &Sliding,
     ) -> Result<Value, Error> {
         let operands: Vec<Value> = [x, kernel].into_iter().chain(bias).collect();
-        self.apply(Conv { groups, sliding: sliding.clone() }, &operands)
+        let conv = Conv { groups, sliding: sliding.clone() };
+        let by_tiles = Winograd::new(&conv, self.shape(x), self.shape(kernel));
+        match by_tiles.filter(|_| self.kernels()) {
+            Some(op) => self.apply(op, &operands),
+            None => self.apply(conv, &operands),
+        }
     }
 }
