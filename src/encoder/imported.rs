@@ -132,12 +132,20 @@ fn declare(
             let start = layout.offset(index).unwrap_or_default();
             let count: usize = parameter.shape.iter().product();
             let init = Init::Given(flat[start..start + count].to_vec());
+            let name = name_in_encoder(&parameter.name);
             match buffers {
-                true => b.buffer(parameter.name.clone(), &parameter.shape, init),
-                false => b.parameter(parameter.clone(), init),
+                true => b.buffer(name, &parameter.shape, init),
+                false => b.parameter(grad::Parameter { name, ..parameter.clone() }, init),
             }
         })
         .collect()
+}
+
+/// A file's name for a tensor, but for those that the written encoder gives to
+/// its input and its outputs: PyTorch calls folded reshapes `view`.
+fn name_in_encoder(name: &str) -> String {
+    let taken = [super::INPUT, super::EMBEDDING, super::PROJECTION].contains(&name);
+    if taken { format!("{name}.tensor") } else { name.to_owned() }
 }
 
 /// Shapes and values by name.
@@ -154,7 +162,8 @@ pub(super) fn numbers(path: &Path) -> Result<Tensors, EncoderError> {
             let start = layout.offset(index).unwrap_or_default();
             let count: usize = parameter.shape.iter().product();
             let values = flat[start..start + count].to_vec();
-            numbers.insert(parameter.name.clone(), (parameter.shape.clone(), values));
+            let name = name_in_encoder(&parameter.name);
+            numbers.insert(name, (parameter.shape.clone(), values));
         }
     }
     Ok(numbers)

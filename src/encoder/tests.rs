@@ -112,6 +112,33 @@ fn the_last_blocks_alone_are_trained() {
 }
 
 #[test]
+fn tensors_of_a_file_may_have_the_names_of_the_encoders_own() {
+    let mut g = Graph::new();
+    let mut y = g.input("image", ElementType::F32, &[4, 1, 32, 32]);
+    for (name, n) in [(INPUT, 1024), (EMBEDDING, 6), (PROJECTION, 6)] {
+        y = g.flatten(y, 1).unwrap();
+        let w = g.initializer_f32(name, &[n, 6], vec![0.1; n * 6]).unwrap();
+        y = g.matmul(y, w).unwrap();
+    }
+    g.output("y", y);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foreign.onnx");
+    std::fs::write(&path, model::write(&g, &model::WriteOptions::default()).unwrap()).unwrap();
+    let foreign = Architecture::Imported { path: path.clone(), output: None };
+    let encoder = open(foreign.clone(), &VIEW);
+    let weights = encoder.initial_weights(1);
+    let exported = encoder.export(&weights, Vec::new()).unwrap();
+    // either file gives the weights back
+    for bytes in [std::fs::read(&path).unwrap(), exported] {
+        let path = folder.path().join("earlier.onnx");
+        std::fs::write(&path, bytes).unwrap();
+        let resumed = Settings { weights: Some(path), ..settings(foreign.clone()) };
+        let resumed = Encoder::open(&resumed, &VIEW).unwrap().initial_weights(1);
+        assert_eq!(resumed.trained[..6156], weights.trained[..6156]);
+    }
+}
+
+#[test]
 fn weights_of_an_earlier_run_are_taken_by_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("encoder.onnx");

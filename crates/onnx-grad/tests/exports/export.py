@@ -185,7 +185,7 @@ NAMED = {
     ),
     "densenet121_3d": Export(
         lambda: densenet_3d(init_features=64, growth_rate=32, block_config=(6, 12, 24, 16)),
-        (1, 32, 32, 64), "torchscript", opset=15, dynamic=True, lr=3e-6,
+        (1, 64, 32, 32), "torchscript", opset=15, dynamic=True, lr=3e-6,
         away=(2.0, 0.2),
     ),
     # the exporter's default, which folds BatchNorm away
