@@ -31,7 +31,9 @@ FOLDER = ROOT / "data/peers"
 TICK = os.sysconf("SC_CLK_TCK")
 STEP = ["cargo", "bench", "--quiet", "--locked", "-p", "onnx-grad-kernels", "--bench", "step"]
 EAGER, CHANNELS_LAST = "PyTorch eager", "PyTorch channels-last"
-TOLERANCE = 1e-3
+# of the first loss, and of one after steps, which onnxruntime-training takes with
+# its own rules of decay
+TOLERANCES = 1e-3, 5e-3
 
 
 @dataclass
@@ -168,8 +170,8 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     for peer in taking_part:
         peer.stop()
         # the first loss, and one after optimizer steps
-        pairs = list(zip(peer.losses, first.losses))[:2]
-        if any(abs(a - b) > TOLERANCE * abs(b) for a, b in pairs):
+        pairs = zip(peer.losses, first.losses, TOLERANCES)
+        if any(abs(a - b) > tolerance * abs(b) for a, b, tolerance in pairs):
             peer.failure = f"its losses are {peer.losses[:2]}, not {first.losses[:2]}"
     table(name, taking_part, arguments)
 
