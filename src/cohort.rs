@@ -8,7 +8,7 @@ mod walk;
 use std::{io, path::PathBuf};
 
 use crate::{
-    io::{SniffError, dicom::DicomError, nifti::NiftiError, series::SeriesError},
+    io::{SniffError, dicom::DicomError, image::ImageError, series::SeriesError},
     progress::Progress,
     study::{Modality, Pseudonymizer},
     table::TableError,
@@ -58,15 +58,15 @@ pub enum IndexError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// Neither DICOM nor NIfTI, or not readable.
+    /// No scan, or not readable.
     #[error(transparent)]
     Sniff(#[from] SniffError),
     /// Not a DICOM image that can be read.
     #[error(transparent)]
     Dicom(#[from] DicomError),
-    /// Not a NIfTI volume that can be read.
+    /// Not an image file that can be read.
     #[error(transparent)]
-    Nifti(#[from] NiftiError),
+    Image(#[from] ImageError),
     /// Its name does not say whose it is.
     #[error(transparent)]
     Name(#[from] NameError),

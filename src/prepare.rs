@@ -11,7 +11,8 @@ use crate::{
     geometry::{Grid, GridError, affine_from_flat, affine_to_flat},
     intensity::{self, IntensityError, Normalisation},
     io::{
-        nifti::{self, NiftiError},
+        image::{self, ImageError},
+        nifti,
         series::{self, SeriesError},
     },
     resample::resample,
@@ -52,9 +53,9 @@ pub enum PrepareError {
         /// What is missing.
         missing: &'static str,
     },
-    /// The NIfTI file cannot be read.
+    /// The image file cannot be read.
     #[error(transparent)]
-    Nifti(#[from] NiftiError),
+    Image(#[from] ImageError),
     /// The DICOM series cannot be read.
     #[error(transparent)]
     Series(#[from] SeriesError),
@@ -205,11 +206,11 @@ fn prepared_before(sidecar: &Path, made_from: &str) -> Option<VolumeRow> {
 fn read(row: &CohortRow, files: &[PathBuf], grid: &Grid) -> Result<Array3<f32>, PrepareError> {
     match (row.format.as_str(), files) {
         (_, []) => Err(PrepareError::Incomplete { missing: "file" }),
-        ("nifti", [file, ..]) => {
-            let (voxels, head) = nifti::open_volume(file)?;
+        ("dicom", _) => Ok(series::read_series(files, grid)?),
+        (_, [file, ..]) => {
+            let (voxels, head) = image::open_volume(file, row.frame as usize)?;
             if head.grid == *grid { Ok(voxels) } else { Err(PrepareError::Changed) }
         }
-        _ => Ok(series::read_series(files, grid)?),
     }
 }
 

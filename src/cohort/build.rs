@@ -1,7 +1,7 @@
 //! From files to rows under pseudonyms.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     durable,
-    geometry::Grid,
     io::{
-        Format,
+        Format, SniffError,
         dicom::{self, Instance},
-        nifti, series, sniff,
+        image::{self, ImageHead},
+        series, sniff,
     },
     progress::Progress,
     study::{Identity, Kind, Pseudonymizer},
@@ -26,26 +26,47 @@ use crate::{
 /// What one file is.
 enum Content {
     Dicom(Box<Instance>),
-    Nifti(Grid, naming::Named),
+    Image(Box<ImageHead>, naming::Named),
     Companion,
 }
 
-fn look_at(source: &Source, path: &Path) -> Result<Content, InputError> {
+/// What one file is, and the file beside it that its header names.
+struct Looked {
+    content: Result<Content, InputError>,
+    data_file: Option<PathBuf>,
+}
+
+fn look_at(source: &Source, path: &Path) -> Looked {
+    let format = sniff(path);
+    let is_image = format.as_ref().is_ok_and(|&format| format != Format::Dicom);
+    let content = content(source, path, format);
+    let data_file = match &content {
+        Ok(Content::Image(head, _)) => head.data_file().map(Path::to_owned),
+        // Refused or passed over: its voxels are no alien file for that.
+        _ if is_image => image::data_file(path),
+        _ => None,
+    };
+    Looked { content, data_file }
+}
+
+fn content(
+    source: &Source,
+    path: &Path,
+    format: Result<Format, SniffError>,
+) -> Result<Content, InputError> {
     let relative = path.strip_prefix(&source.path).unwrap_or(path);
     let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
     let relative = parts.join("/");
-    match sniff(path) {
+    match format {
         Ok(Format::Dicom) => {
             let mut instance = dicom::open_header(path)?;
             instance.complete(source.pattern.as_ref().and_then(|p| p.subject(&relative)))?;
             Ok(Content::Dicom(Box::new(instance)))
         }
-        Ok(Format::Nifti) => {
-            match read_name(&relative, source.pattern.as_ref(), source.modality)? {
-                Some(named) => Ok(Content::Nifti(nifti::open_grid(path)?.grid, named)),
-                None => Ok(Content::Companion),
-            }
-        }
+        Ok(_) => match read_name(&relative, source.pattern.as_ref(), source.modality)? {
+            Some(named) => Ok(Content::Image(Box::new(image::open_head(path)?), named)),
+            None => Ok(Content::Companion),
+        },
         Err(_) if is_companion(path) => Ok(Content::Companion),
         Err(error) => Err(error.into()),
     }
@@ -74,21 +95,27 @@ impl<'a> Builder<'a> {
     /// The cohort with the volumes of the source's files.
     pub(super) fn add(mut self, files: &[Found], progress: &Progress) -> Cohort {
         let source = self.source;
-        let contents: Vec<Result<Content, InputError>> = files
+        let looked: Vec<Looked> = files
             .par_iter()
             .map(|file| {
-                let content = look_at(source, &file.path);
+                let looked = look_at(source, &file.path);
                 progress.advance(1);
-                content
+                looked
             })
             .collect();
+        let data_files: HashSet<PathBuf> =
+            looked.iter().filter_map(|looked| looked.data_file.clone()).collect();
         let mut instances = Vec::new();
         self.cohort.files += files.len();
-        for (file, content) in files.iter().zip(contents) {
-            match content {
+        for (file, looked) in files.iter().zip(looked) {
+            if data_files.contains(&file.path) {
+                self.cohort.companions += 1;
+                continue;
+            }
+            match looked.content {
                 Ok(Content::Companion) => self.cohort.companions += 1,
                 Ok(Content::Dicom(instance)) => instances.push(*instance),
-                Ok(Content::Nifti(grid, named)) => self.add_nifti(&file.path, grid, named),
+                Ok(Content::Image(head, named)) => self.add_image(&file.path, &head, &named),
                 Err(error) => self.refuse(&file.path, None, &error),
             }
         }
@@ -133,19 +160,34 @@ impl<'a> Builder<'a> {
         });
     }
 
-    fn add_nifti(&mut self, path: &Path, grid: Grid, named: naming::Named) {
+    /// A row for every frame of an image file.
+    fn add_image(&mut self, path: &Path, head: &ImageHead, named: &naming::Named) {
         let source = self.source;
         let session = format!("{}\n{}\n{}", source.name, named.subject, named.session);
-        let identity = Identity {
-            subject: named.subject,
-            study: session.clone(),
-            session,
-            series: path.to_string_lossy().into_owned(),
-        };
-        let row = self.row(&identity, Format::Nifti, named.modality.as_str(), &[path.to_owned()]);
-        let row = CohortRow { status: "volume".to_owned(), ..row.with_grid(&grid) };
-        self.link_file(path, Some(&row.series), Some(0));
-        self.cohort.rows.push(row);
+        let files: Vec<PathBuf> =
+            [path].into_iter().chain(head.data_file()).map(Path::to_owned).collect();
+        for frame in 0..head.frames {
+            let path = path.to_string_lossy();
+            let series =
+                if head.frames == 1 { path.into_owned() } else { format!("{path}\nframe {frame}") };
+            let identity = Identity {
+                subject: named.subject.clone(),
+                study: session.clone(),
+                session: session.clone(),
+                series,
+            };
+            let row = self.row(&identity, head.format, named.modality.as_str(), &files);
+            let row = CohortRow {
+                frame: frame as u32,
+                status: "volume".to_owned(),
+                reason: (!head.remarks.is_empty()).then(|| head.remarks.join("; ")),
+                ..row.with_grid(&head.grid)
+            };
+            for (position, path) in files.iter().enumerate() {
+                self.link_file(path, Some(&row.series), Some(position as u32));
+            }
+            self.cohort.rows.push(row);
+        }
     }
 
     fn add_dicom(&mut self, instances: Vec<Instance>) {
@@ -212,6 +254,7 @@ impl<'a> Builder<'a> {
             affine: None,
             frame_of_reference: None,
             format: format.as_str().to_owned(),
+            frame: 0,
             files: files.len() as u32,
             fingerprint: durable::sha256_hex(format!("{states:?}").as_bytes()),
             status: "other".to_owned(),
