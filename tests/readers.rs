@@ -7,6 +7,7 @@ mod readers {
     mod hostile;
     mod images;
     mod made;
+    mod nibabel;
     mod raw;
     mod real;
 }

@@ -18,6 +18,7 @@ mod beside;
 mod error;
 mod layout;
 mod mapped;
+mod memory;
 mod stream;
 mod voxel;
 

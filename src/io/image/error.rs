@@ -65,6 +65,14 @@ pub enum ImageError {
         /// Bytes that the file holds, or can hold at most where it is compressed.
         found: u64,
     },
+    /// The compressed voxels are far smaller than any scan's can be.
+    #[error("{promised} bytes of voxels in {coded} compressed ones: no scan is that empty")]
+    Bomb {
+        /// Bytes of the voxels.
+        promised: u64,
+        /// Bytes they are compressed to.
+        coded: u64,
+    },
     /// The voxels are not what the header says.
     #[error("the voxels are {what}")]
     Voxels {

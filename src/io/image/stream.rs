@@ -8,7 +8,10 @@ use std::{
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
-use super::{Coding, ImageError, ImageHead, Layout, VoxelType, layout::frame_len, voxel::decode};
+use super::{
+    Coding, ImageError, ImageHead, Layout, VoxelType, layout::frame_len, memory::room,
+    voxel::decode,
+};
 
 mod text;
 
@@ -30,6 +33,11 @@ const DEFLATE_RATIO: u64 = 1032;
 /// # Source
 /// The format has no standard; bzip2's manual, chapter 2, gives the block size.
 const BZIP2_RATIO: u64 = 900_000 / 5 * 255 / 32;
+
+/// What is larger than this and was compressed more than this many times over
+/// is refused: nothing but an empty volume is, or one that is made to do harm.
+const BOMB_LEN: u64 = 1 << 28;
+const BOMB_RATIO: u64 = 500;
 
 /// Most frames whose voxels may alternate: a chunk holds one voxel of each.
 const MAX_INTERLEAVED: usize = 1 << 16;
@@ -94,6 +102,9 @@ impl Stream {
             let (promised, found) = (start.saturating_add(decoded), start.saturating_add(most));
             return Err(ImageError::Short { promised, found });
         }
+        if layout.coding != Coding::Raw && decoded > BOMB_LEN && decoded / BOMB_RATIO > coded {
+            return Err(ImageError::Bomb { promised: decoded, coded });
+        }
         let whole = layout.coding == Coding::Raw || layout.stored.is_some();
         Ok(Self { file, start, coded, frame_len, total, reader: None, whole })
     }
@@ -128,9 +139,8 @@ impl Stream {
     fn block(&mut self, head: &ImageHead, len: u64, keep: usize) -> Result<Vec<f32>, ImageError> {
         let voxels = head.voxel_count();
         let voxel_type = decoded_type(head);
-        let mut out = Vec::new();
-        // The eighth of a byte more than single bits may have.
-        out.try_reserve_exact(voxels + 7).map_err(|_| ImageError::Memory { voxels })?;
+        // Single bits come by the byte, up to seven too many.
+        let mut out = room(voxels + 7)?;
         // Single bits never alternate: their formats have no such axes.
         let size = voxel_type.bits().div_ceil(8) as usize;
         let unit = size * head.layout.interleaved;
