@@ -6,7 +6,9 @@ mod readers {
     mod files;
     mod hostile;
     mod images;
+    mod itk;
     mod made;
+    mod mutations;
     mod nibabel;
     mod raw;
     mod real;

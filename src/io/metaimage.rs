@@ -92,6 +92,11 @@ pub(super) fn read_head(start: &[u8], path: &Path) -> Result<ImageHead, ImageErr
     if slope == 0.0 || !f64::is_finite(slope) || !f64::is_finite(intercept) {
         return Err(FieldError::Malformed { field: "ElementToIntensityFunctionSlope" }.into());
     }
+    if (slope, intercept) != (1.0, 0.0) {
+        remarks.push(
+            "the header's slope and offset of intensity are applied; ITK ignores them".into(),
+        );
+    }
     Ok(ImageHead {
         format: Format::MetaImage,
         grid,

@@ -34,12 +34,22 @@ impl Axes {
             fields.get("kinds").map(|text| values(text, count, "kinds")).transpose()?;
         let spacings: Option<Vec<f64>> =
             fields.get("spacings").map(|text| values(text, count, "spacings")).transpose()?;
-        let directions = fields.get("space directions").map(|text| vectors(text, count));
-        let directions = directions.transpose()?;
+        let field = "space directions";
+        let directions = fields.get(field).map(|text| vectors(text, count, field)).transpose()?;
+        if directions.is_none() && spacings.is_none() {
+            return Err(FieldError::Missing { field: "spacings" });
+        }
+        // A step in time alone is no direction; one in both has no place here.
+        let in_time =
+            |v: &Option<(DVec3, f64)>| v.is_some_and(|(v, t)| t != 0.0 && v != DVec3::ZERO);
+        if directions.iter().flatten().any(in_time) {
+            return Err(FieldError::Unsupported { field, what: "in space and time at once" });
+        }
+        let direction = |v: Option<(DVec3, f64)>| v.filter(|(_, t)| *t == 0.0).map(|(v, _)| v);
         let axis = |n: usize| Axis {
             len: lens[n],
             kind: kinds.as_ref().map(|kinds| kinds[n].to_ascii_lowercase()),
-            direction: directions.as_ref().and_then(|directions| directions[n]),
+            direction: directions.as_ref().and_then(|directions| direction(directions[n])),
             spacing: spacings.as_ref().map(|spacings| spacings[n]).filter(|mm| mm.is_finite()),
         };
         let axes: Vec<Axis> = (0..count).map(axis).collect();
@@ -146,10 +156,9 @@ impl Axes {
         let field = "space directions";
         let column = |n: usize| self.in_space()[n].direction.ok_or(FieldError::Missing { field });
         let matrix = DMat3::from_cols(column(0)?, column(1)?, column(2)?);
-        let origin = match fields.get("space origin") {
-            Some(text) => {
-                vectors(text, 1)?[0].ok_or(FieldError::Malformed { field: "space origin" })?
-            }
+        let field = "space origin";
+        let origin = match fields.get(field) {
+            Some(text) => vectors(text, 1, field)?[0].ok_or(FieldError::Malformed { field })?.0,
             None => {
                 remarks.push("no space origin: the first voxel is taken to lie at 0".to_owned());
                 DVec3::ZERO
@@ -195,10 +204,11 @@ impl Axes {
 fn ras_from_space(fields: &Fields, remarks: &mut Vec<String>) -> Result<Affine, FieldError> {
     let flip = |x, y| DAffine3::from_scale(DVec3::new(x, y, 1.0));
     let space = fields.get("space").map(str::to_ascii_lowercase);
-    match space.as_deref() {
-        Some("right-anterior-superior" | "ras") => Ok(flip(1.0, 1.0)),
-        Some("left-anterior-superior" | "las") => Ok(flip(-1.0, 1.0)),
-        Some("left-posterior-superior" | "lps") => Ok(ras_from_lps()),
+    // Time is the last axis of its spaces and has no part in the affine.
+    match space.as_deref().map(|space| space.strip_suffix("-time").unwrap_or(space)) {
+        Some("right-anterior-superior" | "ras" | "rast") => Ok(flip(1.0, 1.0)),
+        Some("left-anterior-superior" | "las" | "last") => Ok(flip(-1.0, 1.0)),
+        Some("left-posterior-superior" | "lps" | "lpst") => Ok(ras_from_lps()),
         Some("scanner-xyz" | "3d-right-handed") => {
             remarks.push(
                 "the header's space says nothing of the patient: it is taken as LPS".to_owned(),
@@ -212,7 +222,7 @@ fn ras_from_space(fields: &Fields, remarks: &mut Vec<String>) -> Result<Affine, 
         Some("3d-left-handed") => {
             Err(FieldError::Unsupported { field: "space", what: "left-handed" })
         }
-        Some(_) => Err(FieldError::Unsupported { field: "space", what: "not of three dimensions" }),
+        Some(_) => Err(FieldError::Malformed { field: "space" }),
     }
 }
 
@@ -233,9 +243,14 @@ fn unit_mm(fields: &Fields, remarks: &mut Vec<String>) -> f64 {
     mm
 }
 
-/// Vectors such as `(1,0,0)`, or `none`, one for each axis.
-fn vectors(text: &str, count: usize) -> Result<Vec<Option<DVec3>>, FieldError> {
-    let malformed = || FieldError::Malformed { field: "space directions or space origin" };
+/// Steps in space and time, such as `(1,0,0)` or `(0,0,0,2.5)`, or `none`, one
+/// for each axis.
+fn vectors(
+    text: &str,
+    count: usize,
+    field: &'static str,
+) -> Result<Vec<Option<(DVec3, f64)>>, FieldError> {
+    let malformed = || FieldError::Malformed { field };
     let mut vectors = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
@@ -248,7 +263,8 @@ fn vectors(text: &str, count: usize) -> Result<Vec<Option<DVec3>>, FieldError> {
         let (inner, after) = inner.split_once(')').ok_or_else(malformed)?;
         let numbers: Result<Vec<f64>, _> = inner.split(',').map(|n| n.trim().parse()).collect();
         match numbers.map_err(|_| malformed())?[..] {
-            [x, y, z] => vectors.push(Some(DVec3::new(x, y, z))),
+            [x, y, z] => vectors.push(Some((DVec3::new(x, y, z), 0.0))),
+            [x, y, z, time] => vectors.push(Some((DVec3::new(x, y, z), time))),
             _ => return Err(malformed()),
         }
         rest = after.trim_start();
