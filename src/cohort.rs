@@ -1,8 +1,11 @@
 //! Index: the series found below some folders, as a table.
 
+mod bids;
 mod build;
+mod look;
 pub mod naming;
 mod record;
+mod sidecar;
 mod walk;
 
 use std::{io, path::PathBuf};

@@ -10,6 +10,7 @@ mod readers {
     mod made;
     mod mutations;
     mod nibabel;
+    mod odd_nifti;
     mod raw;
     mod real;
 }

@@ -8,69 +8,16 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    Cohort, CohortRow, Found, InputError, Link, Quarantined, Source, is_companion,
-    naming::{self, read_name},
+    Cohort, CohortRow, Found, Link, Quarantined, Source,
+    look::{Content, Looked, look_at},
+    naming::Named,
 };
 use crate::{
     durable,
-    io::{
-        Format, SniffError,
-        dicom::{self, Instance},
-        image::{self, ImageHead},
-        series, sniff,
-    },
+    io::{Format, dicom::Instance, image::ImageHead, series},
     progress::Progress,
     study::{Identity, Kind, Pseudonymizer},
 };
-
-/// What one file is.
-enum Content {
-    Dicom(Box<Instance>),
-    Image(Box<ImageHead>, naming::Named),
-    Companion,
-}
-
-/// What one file is, and the file beside it that its header names.
-struct Looked {
-    content: Result<Content, InputError>,
-    data_file: Option<PathBuf>,
-}
-
-fn look_at(source: &Source, path: &Path) -> Looked {
-    let format = sniff(path);
-    let is_image = format.as_ref().is_ok_and(|&format| format != Format::Dicom);
-    let content = content(source, path, format);
-    let data_file = match &content {
-        Ok(Content::Image(head, _)) => head.data_file().map(Path::to_owned),
-        // Refused or passed over: its voxels are no alien file for that.
-        _ if is_image => image::data_file(path),
-        _ => None,
-    };
-    Looked { content, data_file }
-}
-
-fn content(
-    source: &Source,
-    path: &Path,
-    format: Result<Format, SniffError>,
-) -> Result<Content, InputError> {
-    let relative = path.strip_prefix(&source.path).unwrap_or(path);
-    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-    let relative = parts.join("/");
-    match format {
-        Ok(Format::Dicom) => {
-            let mut instance = dicom::open_header(path)?;
-            instance.complete(source.pattern.as_ref().and_then(|p| p.subject(&relative)))?;
-            Ok(Content::Dicom(Box::new(instance)))
-        }
-        Ok(_) => match read_name(&relative, source.pattern.as_ref(), source.modality)? {
-            Some(named) => Ok(Content::Image(Box::new(image::open_head(path)?), named)),
-            None => Ok(Content::Companion),
-        },
-        Err(_) if is_companion(path) => Ok(Content::Companion),
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// Adds one source to a cohort: rows under pseudonyms, and the links behind them.
 pub(super) struct Builder<'a> {
@@ -161,22 +108,26 @@ impl<'a> Builder<'a> {
     }
 
     /// A row for every frame of an image file.
-    fn add_image(&mut self, path: &Path, head: &ImageHead, named: &naming::Named) {
+    fn add_image(&mut self, path: &Path, head: &ImageHead, named: &Named) {
         let source = self.source;
         let session = format!("{}\n{}\n{}", source.name, named.subject, named.session);
         let files: Vec<PathBuf> =
             [path].into_iter().chain(head.data_file()).map(Path::to_owned).collect();
+        let identity = |series: String| Identity {
+            subject: named.subject.clone(),
+            study: session.clone(),
+            session: session.clone(),
+            series,
+        };
+        let path = path.to_string_lossy();
+        if let Some(kind) = named.kind {
+            return self.add_other(&identity(path.into_owned()), head.format, kind, &files);
+        }
         for frame in 0..head.frames {
-            let path = path.to_string_lossy();
             let series =
-                if head.frames == 1 { path.into_owned() } else { format!("{path}\nframe {frame}") };
-            let identity = Identity {
-                subject: named.subject.clone(),
-                study: session.clone(),
-                session: session.clone(),
-                series,
-            };
-            let row = self.row(&identity, head.format, named.modality.as_str(), &files);
+                if head.frames == 1 { path.to_string() } else { format!("{path}\nframe {frame}") };
+            let modality = named.modality.as_str();
+            let row = self.row(&identity(series), head.format, modality, &files);
             let row = CohortRow {
                 frame: frame as u32,
                 status: "volume".to_owned(),
@@ -210,12 +161,7 @@ impl<'a> Builder<'a> {
             self.cohort.rows.push(row);
         }
         for other in assembly.others {
-            let row = self.row(&other.identity, Format::Dicom, other.kind, &other.files);
-            for (position, path) in other.files.iter().enumerate() {
-                self.link_file(path, Some(&row.series), Some(position as u32));
-            }
-            let reason = Some(format!("{} is not a volume", other.kind));
-            self.cohort.rows.push(CohortRow { reason, ..row });
+            self.add_other(&other.identity, Format::Dicom, other.kind, &other.files);
         }
         for refused in assembly.refused {
             let series = refused.identity.as_ref().map(|identity| {
@@ -226,6 +172,16 @@ impl<'a> Builder<'a> {
                 self.refuse(path, series.as_deref(), &refused.reason);
             }
         }
+    }
+
+    /// A row of what is listed and is no volume.
+    fn add_other(&mut self, identity: &Identity, format: Format, kind: &str, files: &[PathBuf]) {
+        let row = self.row(identity, format, kind, files);
+        for (position, path) in files.iter().enumerate() {
+            self.link_file(path, Some(&row.series), Some(position as u32));
+        }
+        let reason = Some(format!("{kind} is not a volume"));
+        self.cohort.rows.push(CohortRow { reason, ..row });
     }
 
     /// A row of status `other` without geometry.
