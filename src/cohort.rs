@@ -29,10 +29,10 @@ pub struct Source {
     pub name: String,
     /// The folder.
     pub path: PathBuf,
-    /// What NIfTI names mean, `None` for BIDS; and whose a DICOM file is that
-    /// has no Patient ID.
+    /// What names of image files mean, `None` for BIDS; and whose a DICOM file is
+    /// that has no Patient ID.
     pub pattern: Option<Pattern>,
-    /// The modality of NIfTI files whose names do not say it.
+    /// The modality of image files whose names do not say it.
     pub modality: Option<Modality>,
 }
 

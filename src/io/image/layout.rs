@@ -54,7 +54,7 @@ pub(in crate::io) fn frame_len(
     frames: usize,
 ) -> Result<u64, ImageError> {
     let bits = shape.iter().map(|&n| n as u64).product::<u64>() * voxel_type.bits();
-    if frames > 1 && bits % 8 != 0 {
+    if frames > 1 && !bits.is_multiple_of(8) {
         return Err(ImageError::Unsupported { what: "frames of single bits that share a byte" });
     }
     Ok(bits.div_ceil(8))

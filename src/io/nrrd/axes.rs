@@ -139,16 +139,16 @@ impl Axes {
         remarks: &mut Vec<String>,
     ) -> Result<(Affine, &'static str), FieldError> {
         let (space_from_voxel, source) = if self.has_directions {
-            (self.from_directions(fields, remarks)?, "space directions")
+            (self.by_directions(fields, remarks)?, "space directions")
         } else {
-            (self.from_spacings(fields, remarks)?, "spacings")
+            (self.by_spacings(fields, remarks)?, "spacings")
         };
         let mm = unit_mm(fields, remarks);
         let ras_from_space = ras_from_space(fields, remarks)?;
         Ok((ras_from_space * DAffine3::from_scale(DVec3::splat(mm)) * space_from_voxel, source))
     }
 
-    fn from_directions(
+    fn by_directions(
         &self,
         fields: &Fields,
         remarks: &mut Vec<String>,
@@ -169,7 +169,7 @@ impl Axes {
 
     /// Axes along those of the space; the origin from `axis mins`, which are the
     /// edge of a first cell and the centre of a first node.
-    fn from_spacings(
+    fn by_spacings(
         &self,
         fields: &Fields,
         remarks: &mut Vec<String>,
