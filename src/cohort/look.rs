@@ -63,9 +63,7 @@ fn content(
             };
             sidecar.complete(&mut named);
             let mut head = image::open_head(path)?;
-            if head.voxel_type.is_colour() {
-                named.kind = Some("colour image");
-            }
+            named.kind = head.kind.or(named.kind);
             head.remarks.extend(sidecar.remark.map(str::to_owned));
             Ok(Content::Image(Box::new(head), named))
         }

@@ -65,6 +65,9 @@ pub struct ImageHead {
     /// Slope and intercept from stored numbers to intensities; `(1, 0)` where
     /// the header has none.
     pub scale: (f64, f64),
+    /// What the header says that the image is, where it is no scan: `label map`,
+    /// `statistical map`, `vector field`, `colour image`.
+    pub kind: Option<&'static str>,
     /// What was decided in reading the header and may matter to whoever uses
     /// the volumes, as sentences without any text of the file.
     pub remarks: Vec<String>,
@@ -190,9 +193,13 @@ fn start(path: &Path) -> Result<(Vec<u8>, bool), ImageError> {
     let mut reader = Gunzip::new(file)?;
     let mut start = Vec::new();
     reader.by_ref().take(super::START).read_to_end(&mut start)?;
-    // Only headers of text are longer.
-    if nrrd::looks_like_nrrd(&start) || metaimage::looks_like_metaimage(&start) {
-        reader.by_ref().take(MAX_HEADER - super::START).read_to_end(&mut start)?;
+    // Only headers of text are longer. Most end soon, and voxels may follow.
+    let (nrrd, meta) = (nrrd::looks_like_nrrd(&start), metaimage::looks_like_metaimage(&start));
+    while nrrd && !nrrd::is_whole(&start) || meta && !metaimage::is_whole(&start) {
+        let more = (4 * start.len() as u64).min(MAX_HEADER) - start.len() as u64;
+        if reader.by_ref().take(more).read_to_end(&mut start)? == 0 {
+            break;
+        }
     }
     Ok((start, reader.is_gzip()))
 }
@@ -208,6 +215,9 @@ fn read_head(path: &Path) -> Result<ImageHead, ImageError> {
     } else {
         return Err(ImageError::Alien);
     };
+    if head.voxel_type.is_colour() {
+        head.kind = Some("colour image");
+    }
     head.remarks.extend(head.voxel_type.remark().map(str::to_owned));
     Ok(head)
 }

@@ -25,6 +25,10 @@ const MAX_AXES: usize = 10;
 const FIRST: [&str; 5] = ["objecttype", "objectsubtype", "ndims", "comment", "name"];
 
 pub(super) fn looks_like_metaimage(start: &[u8]) -> bool {
+    // Spares every DICOM file a look at its preamble as text.
+    if !start.first().is_some_and(u8::is_ascii_alphabetic) {
+        return false;
+    }
     let text = String::from_utf8_lossy(start);
     let mut names = text.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
     let is_first =
@@ -55,6 +59,11 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
     } else {
         Err(FieldError::NoEnd { limit: MAX_HEADER })
     }
+}
+
+/// Whether the header ends within these bytes.
+pub(super) fn is_whole(start: &[u8]) -> bool {
+    parse(start).is_ok()
 }
 
 /// The file that a header names, where it names a usable one.
@@ -104,6 +113,7 @@ pub(super) fn read_head(start: &[u8], path: &Path) -> Result<ImageHead, ImageErr
         frames: frames as usize,
         voxel_type,
         scale: (slope, intercept),
+        kind: None,
         remarks,
         layout: layout(&fields, header_len, path)?,
     })

@@ -160,6 +160,7 @@ pub(super) fn read_head(start: &[u8], path: &Path, gzip: bool) -> Result<ImageHe
         frames,
         voxel_type,
         scale: scale(&header)?,
+        kind: kind(header.intent_code),
         remarks,
         layout: Layout {
             data_file,
@@ -176,6 +177,19 @@ pub(super) fn read_head(start: &[u8], path: &Path, gzip: bool) -> Result<ImageHe
 fn is_gzip(file: &Path) -> Result<bool, ImageError> {
     let file = std::io::BufReader::with_capacity(16, std::fs::File::open(file)?);
     Ok(super::Gunzip::new(file)?.is_gzip())
+}
+
+/// What an intent says that an image is, where it is no scan.
+///
+/// # Source
+/// `nifti1.h`, `NIFTI_INTENT_*`: 2 to 24 are statistics.
+fn kind(intent: i32) -> Option<&'static str> {
+    match intent {
+        2..=24 => Some("statistical map"),
+        1002 | 1003 => Some("label map"),
+        1004..=1010 => Some("vector field"),
+        _ => None,
+    }
 }
 
 /// The type of a `datatype` code.

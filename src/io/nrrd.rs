@@ -17,6 +17,9 @@ use super::{
 };
 use axes::Axes;
 
+/// Stands for the key by which 3D Slicer tells its segmentations.
+const SEGMENT: &str = "segment";
+
 /// Most axes that teem allows.
 const MAX_AXES: usize = 16;
 
@@ -43,6 +46,8 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
             && !value.starts_with('=')
         {
             fields.push(name, value);
+        } else if line.starts_with(b"Segment0_ID:=") {
+            fields.push(SEGMENT, "");
         }
     }
     let is_detached = data_name(&fields).is_some();
@@ -51,6 +56,11 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
     } else {
         Err(FieldError::NoEnd { limit: MAX_HEADER })
     }
+}
+
+/// Whether the header ends within these bytes.
+pub(super) fn is_whole(start: &[u8]) -> bool {
+    parse(start).is_ok_and(|(_, len)| start[..len as usize].ends_with(b"\n"))
 }
 
 fn data_name(fields: &Fields) -> Option<&str> {
@@ -83,6 +93,7 @@ pub(super) fn read_head(start: &[u8], path: &Path) -> Result<ImageHead, ImageErr
         frames,
         voxel_type,
         scale: (1.0, 0.0),
+        kind: fields.get(SEGMENT).map(|_| "label map"),
         remarks,
         layout: layout(&fields, header_len, path, number, interleaved)?,
     })

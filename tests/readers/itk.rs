@@ -221,6 +221,9 @@ fn colours_and_complex_numbers_are_told_from_frames() {
         let error = of(sizes, kind, number);
         assert!(matches!(error, Err(ImageError::Field(FieldError::Unsupported { .. }))), "{kind}");
     }
+    let segments = format!("{NRRD}Segment0_ID:=tumour\n\n");
+    let file = text.save("s.seg.nrrd", &segments, &[1; 24]);
+    assert_eq!(open_head(&file).unwrap().kind, Some("label map"));
     let rgb = "ElementNumberOfChannels = 3\n";
     assert_eq!(text.meta(rgb).unwrap(), [7.0; 24]);
 }

@@ -55,6 +55,7 @@ fn seeds(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
         ("frames.mha", "frames.mha"),
         ("beside_mhd.mhd", "beside_mhd.raw"),
         ("packed_mhd.mhd", "packed_mhd.zraw"),
+        ("text.mha", "text.mha"),
     ] {
         for name in [header, voxels] {
             fs::copy(fixtures.join(name), folder.join(name)).unwrap();

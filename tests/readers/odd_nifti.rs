@@ -125,6 +125,16 @@ fn what_was_decided_about_the_place_is_remarked() {
 }
 
 #[test]
+fn an_intent_tells_what_is_no_scan() {
+    let image = Image::new();
+    let kind = |intent: i16| image.remarks(&[(68, &intent.to_le_bytes())]).0.kind;
+    assert_eq!([0, 1001, 2001].map(kind), [None; 3]);
+    assert_eq!(kind(3), Some("statistical map"));
+    assert_eq!(kind(1002), Some("label map"));
+    assert_eq!(kind(1007), Some("vector field"));
+}
+
+#[test]
 fn frames_are_counted_from_zero() {
     let image = Image::new();
     let mut bytes = image.bytes.clone();

@@ -36,7 +36,7 @@ const BZIP2_RATIO: u64 = 900_000 / 5 * 255 / 32;
 
 /// What is larger than this and was compressed more than this many times over
 /// is refused: nothing but an empty volume is, or one that is made to do harm.
-const BOMB_LEN: u64 = 1 << 28;
+const BOMB_LEN: u64 = 1 << 26;
 const BOMB_RATIO: u64 = 500;
 
 /// Most frames whose voxels may alternate: a chunk holds one voxel of each.
