@@ -5,7 +5,7 @@
 //! and gzip files of several members, panics on colour and complex voxels, takes
 //! a `vox_offset` of NaN, makes a volume of NaN from a slope of NaN, and gives
 //! no affine without `nalgebra`. What would be left of it, the offsets of 30
-//! fields, is [`header`].
+//! fields, is `header.rs`.
 
 mod header;
 mod orientation;

@@ -36,6 +36,13 @@ fn read(file: &Path) -> Result<usize, ImageError> {
     Ok(frames)
 }
 
+/// Puts a file in place of another. A file that is truncated and written again
+/// is flushed to the disk by ext4; a new one is not.
+fn put(file: &Path, bytes: &[u8]) {
+    fs::remove_file(file).unwrap();
+    fs::write(file, bytes).unwrap();
+}
+
 /// Files of every format and coding, each with the file of its voxels where
 /// that is another one.
 fn seeds(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
@@ -107,13 +114,13 @@ fn any_bytes_may_be_wrong() {
                         _ => {}
                     }
                 }
-                fs::write(changed, &bytes).unwrap();
+                put(changed, &bytes);
                 match read(&header) {
                     Ok(_) => volumes += 1,
                     Err(_) => refused += 1,
                 }
             }
-            fs::write(changed, &whole).unwrap();
+            put(changed, &whole);
         }
     }
     println!(
@@ -131,13 +138,13 @@ fn a_file_cut_at_any_percent_gives_no_volume() {
         let whole = fs::read(&voxels).unwrap();
         for percent in 0..100 {
             let len = whole.len() * percent / 100;
-            fs::write(&voxels, &whole[..len]).unwrap();
+            put(&voxels, &whole[..len]);
             // Of a file with several frames not even the first, which is whole.
             let read = open_volume(&header, 0);
             assert!(read.is_err(), "{} at {percent} %", header.display());
             cut += 1;
         }
-        fs::write(&voxels, &whole).unwrap();
+        put(&voxels, &whole);
     }
     println!("cut at each percent | {cut} files | all refused");
 }
