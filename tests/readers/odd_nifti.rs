@@ -210,6 +210,13 @@ fn analyze_is_read_where_its_axes_are_known() {
     assert_eq!((voxels[[3, 2, 1]], head.affine_source), (23.0, "pixdim"));
     assert!(head.remarks[0].contains("no left and right"));
     let mut header = fs::read(&hdr).unwrap();
+    header[112..116].fill(0);
+    header[124..128].copy_from_slice(&0.8f32.to_le_bytes());
+    header[140..144].copy_from_slice(&110i32.to_le_bytes());
+    fs::write(&hdr, &header).unwrap();
+    let (voxels, head) = open_volume(&hdr, 0).unwrap();
+    assert_eq!((voxels[[3, 2, 1]], head.scale), (23.0, (1.0, 0.0)));
+    assert!(head.remarks[1].contains("ranges"), "{:?}", head.remarks);
     header[252] = 2;
     fs::write(&hdr, &header).unwrap();
     let error = open_head(&hdr).unwrap_err();

@@ -35,6 +35,9 @@ pub(super) struct Header {
     pub srow: [[f64; 4]; 3],
     /// Analyze only: which plane a slice is.
     pub orient: u8,
+    /// Analyze only: highest and lowest value, calibrated and as stored, where
+    /// the header has both.
+    pub has_ranges: bool,
     /// Analyze only, as SPM uses it: the voxel at the origin, from 1.
     pub originator: [i16; 3],
 }
@@ -82,6 +85,7 @@ impl Header {
             qoffset: at.f32s(268),
             srow: [at.f32s(280), at.f32s(296), at.f32s(312)],
             orient: bytes[252],
+            has_ranges: at.f32(124) != at.f32(128) && at.at::<4>(140) != at.at::<4>(144),
             originator: std::array::from_fn(|n| at.i16(253 + 2 * n)),
         })
     }
@@ -114,6 +118,7 @@ impl Header {
             xyzt_units: at.i32(500),
             intent_code: at.i32(504),
             orient: 0,
+            has_ranges: false,
             originator: [0; 3],
         })
     }

@@ -60,6 +60,9 @@ pub(super) fn analyze(
     }
     remarks
         .push("Analyze has no left and right: the first axis is taken to run to the left".into());
+    if header.has_ranges && (header.slope == 0.0 || !header.slope.is_finite()) {
+        remarks.push("the header's ranges are taken for display's, not for a scale".to_owned());
+    }
     let origin = header.originator;
     let near = origin.iter().zip(&header.dim[1..]).all(|(&at, &len)| {
         let at = i64::from(at);
