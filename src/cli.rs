@@ -87,7 +87,7 @@ struct PipelineArgs {
     /// A folder of scans, in place of the pipeline's sources; may be repeated
     #[arg(long, value_name = "FOLDER")]
     input: Vec<PathBuf>,
-    /// What NIfTI names below --input mean, for example
+    /// What names of image files below --input mean, for example
     /// "{subject}/study{session}_{modality}.nii.gz"; BIDS where it is not given
     #[arg(long, requires = "input")]
     pattern: Option<String>,

@@ -1,14 +1,17 @@
 //! Index: the series found below some folders, as a table.
 
+mod bids;
 mod build;
+mod look;
 pub mod naming;
 mod record;
+mod sidecar;
 mod walk;
 
 use std::{io, path::PathBuf};
 
 use crate::{
-    io::{SniffError, dicom::DicomError, nifti::NiftiError, series::SeriesError},
+    io::{SniffError, dicom::DicomError, image::ImageError, series::SeriesError},
     progress::Progress,
     study::{Modality, Pseudonymizer},
     table::TableError,
@@ -26,10 +29,10 @@ pub struct Source {
     pub name: String,
     /// The folder.
     pub path: PathBuf,
-    /// What NIfTI names mean, `None` for BIDS; and whose a DICOM file is that
-    /// has no Patient ID.
+    /// What names of image files mean, `None` for BIDS; and whose a DICOM file is
+    /// that has no Patient ID.
     pub pattern: Option<Pattern>,
-    /// The modality of NIfTI files whose names do not say it.
+    /// The modality of image files whose names do not say it.
     pub modality: Option<Modality>,
 }
 
@@ -58,15 +61,15 @@ pub enum IndexError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// Neither DICOM nor NIfTI, or not readable.
+    /// No scan, or not readable.
     #[error(transparent)]
     Sniff(#[from] SniffError),
     /// Not a DICOM image that can be read.
     #[error(transparent)]
     Dicom(#[from] DicomError),
-    /// Not a NIfTI volume that can be read.
+    /// Not an image file that can be read.
     #[error(transparent)]
-    Nifti(#[from] NiftiError),
+    Image(#[from] ImageError),
     /// Its name does not say whose it is.
     #[error(transparent)]
     Name(#[from] NameError),

@@ -1,14 +1,20 @@
 //! Readers of scans: what a file is, its geometry and its voxels.
 //!
-//! [`sniff`] says what a file is by its content. [`nifti`] reads NIfTI-1,
-//! [`dicom`] one DICOM file, [`series`] makes volumes of many. The crates
-//! `dicom` and `nifti` are used nowhere else.
+//! [`sniff`] says what a file is by its content. [`image`] reads the files that
+//! hold whole volumes: NIfTI, Analyze, NRRD and MetaImage. [`dicom`] reads one
+//! DICOM file, [`series`] makes volumes of many. The crate `dicom` is used
+//! nowhere else.
 //!
 //! Every input is hostile until read: nothing is allocated because a header
 //! says so, and no message repeats a path, a patient attribute or a UID.
 
 pub mod dicom;
+pub mod fields;
+mod gunzip;
+pub mod image;
+mod metaimage;
 pub mod nifti;
+mod nrrd;
 pub mod series;
 
 use std::{
@@ -17,23 +23,32 @@ use std::{
     path::Path,
 };
 
-use flate2::bufread::MultiGzDecoder;
+use gunzip::Gunzip;
 
 /// A file format that the readers know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// DICOM Part 10, or a data set without preamble.
     Dicom,
-    /// NIfTI-1 or NIfTI-2, plain or gzip.
+    /// NIfTI-1 or NIfTI-2, plain or gzip, or the header of a pair.
     Nifti,
+    /// The header of an Analyze 7.5 pair.
+    Analyze,
+    /// NRRD, or the header of one whose voxels are beside it.
+    Nrrd,
+    /// MetaImage, or the header of one whose voxels are beside it.
+    MetaImage,
 }
 
 impl Format {
-    /// The word used in tables: `dicom`, `nifti`.
+    /// The word used in tables: `dicom`, `nifti`, `analyze`, `nrrd`, `metaimage`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dicom => "dicom",
             Self::Nifti => "nifti",
+            Self::Analyze => "analyze",
+            Self::Nrrd => "nrrd",
+            Self::MetaImage => "metaimage",
         }
     }
 }
@@ -54,8 +69,8 @@ pub enum SniffError {
     /// The file is gzip, and what it holds is no NIfTI image.
     #[error("the file is gzip and holds no NIfTI image")]
     AlienGzip,
-    /// The content is neither DICOM nor NIfTI.
-    #[error("the file is neither DICOM nor NIfTI")]
+    /// The content is none of the formats.
+    #[error("the file is none of DICOM, NIfTI, Analyze, NRRD and MetaImage")]
     Alien,
 }
 
@@ -78,33 +93,36 @@ pub fn sniff(path: &Path) -> Result<Format, SniffError> {
         return Err(SniffError::NotAFile);
     }
     let file = File::open(path).map_err(SniffError::Unreadable)?;
-    let mut reader = BufReader::with_capacity(4096, file);
-    let start = start_of(&mut reader).map_err(SniffError::Unreadable)?;
-    if start.is_empty() {
-        return Err(SniffError::Empty);
-    }
-    if start.starts_with(&nifti::GZIP_MAGIC) {
-        return match inflated_start(path) {
-            Ok(inner) if nifti::looks_like_nifti(&inner) => Ok(Format::Nifti),
-            _ => Err(SniffError::AlienGzip),
-        };
-    }
-    if nifti::looks_like_nifti(&start) {
-        Ok(Format::Nifti)
-    } else if dicom::looks_like_dicom(&start) {
-        Ok(Format::Dicom)
-    } else {
-        Err(SniffError::Alien)
-    }
-}
-
-fn start_of(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let file = BufReader::with_capacity(4096, file);
+    let mut reader = Gunzip::new(file).map_err(SniffError::Unreadable)?;
+    let gzip = reader.is_gzip();
     let mut start = Vec::with_capacity(START as usize);
-    reader.take(START).read_to_end(&mut start)?;
-    Ok(start)
+    let read = reader.by_ref().take(START).read_to_end(&mut start);
+    let format = image_format(&start);
+    match (gzip, format) {
+        (_, Some(format @ (Format::Nifti | Format::Analyze))) => return Ok(format),
+        (true, _) => return Err(SniffError::AlienGzip),
+        (false, _) => read.map_err(SniffError::Unreadable)?,
+    };
+    match format {
+        Some(format) => Ok(format),
+        None if start.is_empty() => Err(SniffError::Empty),
+        None if dicom::looks_like_dicom(&start) => Ok(Format::Dicom),
+        None => Err(SniffError::Alien),
+    }
 }
 
-fn inflated_start(path: &Path) -> io::Result<Vec<u8>> {
-    let file = BufReader::with_capacity(4096, File::open(path)?);
-    start_of(&mut MultiGzDecoder::new(file))
+/// The format of an image file that starts with these bytes, inflated.
+fn image_format(start: &[u8]) -> Option<Format> {
+    if nifti::looks_like_nifti(start) {
+        Some(Format::Nifti)
+    } else if nifti::looks_like_analyze(start) {
+        Some(Format::Analyze)
+    } else if nrrd::looks_like_nrrd(start) {
+        Some(Format::Nrrd)
+    } else if metaimage::looks_like_metaimage(start) {
+        Some(Format::MetaImage)
+    } else {
+        None
+    }
 }

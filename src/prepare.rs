@@ -11,7 +11,8 @@ use crate::{
     geometry::{Grid, GridError, affine_from_flat, affine_to_flat},
     intensity::{self, IntensityError, Normalisation},
     io::{
-        nifti::{self, NiftiError},
+        image::{Image, ImageError},
+        nifti,
         series::{self, SeriesError},
     },
     resample::resample,
@@ -52,9 +53,9 @@ pub enum PrepareError {
         /// What is missing.
         missing: &'static str,
     },
-    /// The NIfTI file cannot be read.
+    /// The image file cannot be read.
     #[error(transparent)]
-    Nifti(#[from] NiftiError),
+    Image(#[from] ImageError),
     /// The DICOM series cannot be read.
     #[error(transparent)]
     Series(#[from] SeriesError),
@@ -132,6 +133,21 @@ struct Sidecar {
     volume: VolumeRow,
 }
 
+/// The image file that was read last, kept open: its frames are then read in one
+/// pass where they are asked for in order.
+#[derive(Debug, Default)]
+pub struct LastImage(Option<(PathBuf, Image)>);
+
+impl LastImage {
+    fn of(&mut self, file: &Path) -> Result<&mut Image, ImageError> {
+        let image = match self.0.take() {
+            Some((path, image)) if path == file => image,
+            _ => Image::open(file)?,
+        };
+        Ok(&mut self.0.insert((file.to_owned(), image)).1)
+    }
+}
+
 /// Prepares one volume of the cohort into `results/volumes/` and returns its
 /// row. A volume that was prepared from the same files by the same recipe
 /// before is left as it is.
@@ -143,6 +159,7 @@ pub fn prepare(
     files: &[PathBuf],
     settings: &Settings,
     results: &Path,
+    last: &mut LastImage,
 ) -> Result<VolumeRow, PrepareError> {
     let made_from = durable::sha256_hex(
         format!("{}\n{}\n{:?}", settings.recipe(), row.fingerprint, row.affine).as_bytes(),
@@ -157,7 +174,7 @@ pub fn prepare(
     let missing = |missing| PrepareError::Incomplete { missing };
     let grid = row.grid().ok_or(missing("geometry"))?;
     let modality: Modality = row.modality.parse().map_err(|_| missing("modality"))?;
-    let voxels = read(row, files, &grid)?;
+    let voxels = read(row, files, &grid, last)?;
     let normalisation = Normalisation::fit(&voxels, modality.family(), &settings.intensity)?;
     let onto = grid.covering_ras(settings.spacing_mm)?;
     let resampled = resample(voxels.view(), &grid, &onto, normalisation.outside());
@@ -202,14 +219,22 @@ fn prepared_before(sidecar: &Path, made_from: &str) -> Option<VolumeRow> {
     (before.made_from == made_from).then_some(before.volume)
 }
 
-fn read(row: &CohortRow, files: &[PathBuf], grid: &Grid) -> Result<Array3<f32>, PrepareError> {
+fn read(
+    row: &CohortRow,
+    files: &[PathBuf],
+    grid: &Grid,
+    last: &mut LastImage,
+) -> Result<Array3<f32>, PrepareError> {
     match (row.format.as_str(), files) {
         (_, []) => Err(PrepareError::Incomplete { missing: "file" }),
-        ("nifti", [file, ..]) => {
-            let (voxels, head) = nifti::open_volume(file)?;
-            if head.grid == *grid { Ok(voxels) } else { Err(PrepareError::Changed) }
+        ("dicom", _) => Ok(series::read_series(files, grid)?),
+        (_, [file, ..]) => {
+            let image = last.of(file)?;
+            if image.head().grid != *grid {
+                return Err(PrepareError::Changed);
+            }
+            Ok(image.volume(row.frame as usize)?)
         }
-        _ => Ok(series::read_series(files, grid)?),
     }
 }
 

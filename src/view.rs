@@ -9,7 +9,7 @@ use glam::DVec3;
 
 use crate::{
     geometry::Grid,
-    io::nifti::{Mapped, NiftiError},
+    io::image::{ImageError, Mapped},
     prepare::VolumeRow,
     resample::linear,
 };
@@ -41,7 +41,7 @@ pub enum ViewError {
         /// Pseudonym of the series.
         series: String,
         /// Why.
-        source: NiftiError,
+        source: ImageError,
     },
     /// A prepared volume has another size than its row says.
     #[error("the prepared volume {series} was changed; prepare again")]

@@ -6,7 +6,11 @@ mod readers {
     mod files;
     mod hostile;
     mod images;
+    mod itk;
     mod made;
+    mod mutations;
+    mod nibabel;
+    mod odd_nifti;
     mod raw;
     mod real;
 }

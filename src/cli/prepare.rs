@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::job::{self, Job, counted, say};
 use crate::{
     cohort::{CohortRow, Quarantined, files_by_series},
-    prepare::prepare,
+    prepare::{LastImage, prepare},
     progress::Progress,
     stop,
     study::Kind,
@@ -27,17 +27,28 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let files = files_by_series(&job.path("linkage.parquet"))?;
     let progress = Progress::new("prepare", "volumes", cohort.len());
     let files_of = |row: &CohortRow| files.get(&row.series).map_or(&[][..], Vec::as_slice);
-    let results: Vec<_> = cohort
+    // The frames of one file follow one another, so that it is read once.
+    let place = |&n: &usize| (files_of(&cohort[n]).first(), cohort[n].frame);
+    let mut order: Vec<usize> = (0..cohort.len()).collect();
+    order.sort_by_key(place);
+    let by_file: Vec<&[usize]> = order.chunk_by(|a, b| place(a).0 == place(b).0).collect();
+    let mut results: Vec<_> = by_file
         .par_iter()
-        .map(|row| {
-            if stop::requested() {
-                return None;
-            }
-            let result = prepare(row, files_of(row), settings, &job.config.out);
-            progress.advance(1);
-            Some(result)
+        .flat_map_iter(|rows| {
+            let mut last = LastImage::default();
+            let prepare_one = |&n: &usize| {
+                if stop::requested() {
+                    return (n, None);
+                }
+                let row = &cohort[n];
+                let result = prepare(row, files_of(row), settings, &job.config.out, &mut last);
+                progress.advance(1);
+                (n, Some(result))
+            };
+            rows.iter().map(prepare_one).collect::<Vec<_>>()
         })
         .collect();
+    results.sort_by_key(|(n, _)| *n);
     progress.finish();
 
     let pseudonyms = job.pseudonyms()?;
@@ -45,7 +56,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let mut quarantined = job::quarantined(&quarantine)?;
     quarantined.retain(|row| row.stage != "prepare");
     let (mut volumes, mut refused, mut complete) = (Vec::new(), 0, true);
-    for (row, result) in cohort.iter().zip(results) {
+    for (row, (_, result)) in cohort.iter().zip(results) {
         match result {
             None => complete = false,
             Some(Ok(volume)) => volumes.push(volume),

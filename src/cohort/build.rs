@@ -1,55 +1,23 @@
 //! From files to rows under pseudonyms.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
 use rayon::prelude::*;
 
 use super::{
-    Cohort, CohortRow, Found, InputError, Link, Quarantined, Source, is_companion,
-    naming::{self, read_name},
+    Cohort, CohortRow, Found, Link, Quarantined, Source,
+    look::{Content, Looked, look_at},
+    naming::Named,
 };
 use crate::{
     durable,
-    geometry::Grid,
-    io::{
-        Format,
-        dicom::{self, Instance},
-        nifti, series, sniff,
-    },
+    io::{Format, dicom::Instance, image::ImageHead, series},
     progress::Progress,
     study::{Identity, Kind, Pseudonymizer},
 };
-
-/// What one file is.
-enum Content {
-    Dicom(Box<Instance>),
-    Nifti(Grid, naming::Named),
-    Companion,
-}
-
-fn look_at(source: &Source, path: &Path) -> Result<Content, InputError> {
-    let relative = path.strip_prefix(&source.path).unwrap_or(path);
-    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-    let relative = parts.join("/");
-    match sniff(path) {
-        Ok(Format::Dicom) => {
-            let mut instance = dicom::open_header(path)?;
-            instance.complete(source.pattern.as_ref().and_then(|p| p.subject(&relative)))?;
-            Ok(Content::Dicom(Box::new(instance)))
-        }
-        Ok(Format::Nifti) => {
-            match read_name(&relative, source.pattern.as_ref(), source.modality)? {
-                Some(named) => Ok(Content::Nifti(nifti::open_grid(path)?.grid, named)),
-                None => Ok(Content::Companion),
-            }
-        }
-        Err(_) if is_companion(path) => Ok(Content::Companion),
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// Adds one source to a cohort: rows under pseudonyms, and the links behind them.
 pub(super) struct Builder<'a> {
@@ -74,21 +42,27 @@ impl<'a> Builder<'a> {
     /// The cohort with the volumes of the source's files.
     pub(super) fn add(mut self, files: &[Found], progress: &Progress) -> Cohort {
         let source = self.source;
-        let contents: Vec<Result<Content, InputError>> = files
+        let looked: Vec<Looked> = files
             .par_iter()
             .map(|file| {
-                let content = look_at(source, &file.path);
+                let looked = look_at(source, &file.path);
                 progress.advance(1);
-                content
+                looked
             })
             .collect();
+        let data_files: HashSet<PathBuf> =
+            looked.iter().filter_map(|looked| looked.data_file.clone()).collect();
         let mut instances = Vec::new();
         self.cohort.files += files.len();
-        for (file, content) in files.iter().zip(contents) {
-            match content {
+        for (file, looked) in files.iter().zip(looked) {
+            if data_files.contains(&file.path) {
+                self.cohort.companions += 1;
+                continue;
+            }
+            match looked.content {
                 Ok(Content::Companion) => self.cohort.companions += 1,
                 Ok(Content::Dicom(instance)) => instances.push(*instance),
-                Ok(Content::Nifti(grid, named)) => self.add_nifti(&file.path, grid, named),
+                Ok(Content::Image(head, named)) => self.add_image(&file.path, &head, &named),
                 Err(error) => self.refuse(&file.path, None, &error),
             }
         }
@@ -133,19 +107,38 @@ impl<'a> Builder<'a> {
         });
     }
 
-    fn add_nifti(&mut self, path: &Path, grid: Grid, named: naming::Named) {
+    /// A row for every frame of an image file.
+    fn add_image(&mut self, path: &Path, head: &ImageHead, named: &Named) {
         let source = self.source;
         let session = format!("{}\n{}\n{}", source.name, named.subject, named.session);
-        let identity = Identity {
-            subject: named.subject,
+        let files: Vec<PathBuf> =
+            [path].into_iter().chain(head.data_file()).map(Path::to_owned).collect();
+        let identity = |series: String| Identity {
+            subject: named.subject.clone(),
             study: session.clone(),
-            session,
-            series: path.to_string_lossy().into_owned(),
+            session: session.clone(),
+            series,
         };
-        let row = self.row(&identity, Format::Nifti, named.modality.as_str(), &[path.to_owned()]);
-        let row = CohortRow { status: "volume".to_owned(), ..row.with_grid(&grid) };
-        self.link_file(path, Some(&row.series), Some(0));
-        self.cohort.rows.push(row);
+        let path = path.to_string_lossy();
+        if let Some(kind) = named.kind {
+            return self.add_other(&identity(path.into_owned()), head.format, kind, &files);
+        }
+        for frame in 0..head.frames {
+            let series =
+                if head.frames == 1 { path.to_string() } else { format!("{path}\nframe {frame}") };
+            let modality = named.modality.as_str();
+            let row = self.row(&identity(series), head.format, modality, &files);
+            let row = CohortRow {
+                frame: frame as u32,
+                status: "volume".to_owned(),
+                reason: (!head.remarks.is_empty()).then(|| head.remarks.join("; ")),
+                ..row.with_grid(&head.grid)
+            };
+            for (position, path) in files.iter().enumerate() {
+                self.link_file(path, Some(&row.series), Some(position as u32));
+            }
+            self.cohort.rows.push(row);
+        }
     }
 
     fn add_dicom(&mut self, instances: Vec<Instance>) {
@@ -168,12 +161,7 @@ impl<'a> Builder<'a> {
             self.cohort.rows.push(row);
         }
         for other in assembly.others {
-            let row = self.row(&other.identity, Format::Dicom, other.kind, &other.files);
-            for (position, path) in other.files.iter().enumerate() {
-                self.link_file(path, Some(&row.series), Some(position as u32));
-            }
-            let reason = Some(format!("{} is not a volume", other.kind));
-            self.cohort.rows.push(CohortRow { reason, ..row });
+            self.add_other(&other.identity, Format::Dicom, other.kind, &other.files);
         }
         for refused in assembly.refused {
             let series = refused.identity.as_ref().map(|identity| {
@@ -184,6 +172,16 @@ impl<'a> Builder<'a> {
                 self.refuse(path, series.as_deref(), &refused.reason);
             }
         }
+    }
+
+    /// A row of what is listed and is no volume.
+    fn add_other(&mut self, identity: &Identity, format: Format, kind: &str, files: &[PathBuf]) {
+        let row = self.row(identity, format, kind, files);
+        for (position, path) in files.iter().enumerate() {
+            self.link_file(path, Some(&row.series), Some(position as u32));
+        }
+        let reason = Some(format!("{kind} is not a volume"));
+        self.cohort.rows.push(CohortRow { reason, ..row });
     }
 
     /// A row of status `other` without geometry.
@@ -212,6 +210,7 @@ impl<'a> Builder<'a> {
             affine: None,
             frame_of_reference: None,
             format: format.as_str().to_owned(),
+            frame: 0,
             files: files.len() as u32,
             fingerprint: durable::sha256_hex(format!("{states:?}").as_bytes()),
             status: "other".to_owned(),

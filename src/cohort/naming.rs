@@ -1,7 +1,8 @@
-//! What a NIfTI file's name says: BIDS entities, or a pattern of the pipeline.
+//! What an image file's name says, by a pattern of the pipeline.
 
 use regex::Regex;
 
+use super::bids;
 use crate::study::{Modality, UnknownModality};
 
 /// What a name says of a volume.
@@ -13,6 +14,8 @@ pub struct Named {
     pub session: String,
     /// What was measured.
     pub modality: Modality,
+    /// What the image is, where it is no scan of intensities.
+    pub kind: Option<&'static str>,
 }
 
 /// Why a name is of no use.
@@ -105,11 +108,12 @@ impl Pattern {
             subject: part("subject").unwrap_or_default(),
             session: part("session").unwrap_or_default(),
             modality,
+            kind: None,
         }))
     }
 }
 
-/// What the path of a NIfTI file, relative to its source and joined by `/`, says
+/// What the path of an image file, relative to its source and joined by `/`, says
 /// by the source's pattern, or by BIDS where it has none. `modality` is what the
 /// source states for files whose names do not.
 ///
@@ -125,33 +129,8 @@ pub fn read_name(
 ) -> Result<Option<Named>, NameError> {
     match pattern {
         Some(pattern) => pattern.read(path, modality).transpose(),
-        None => read_bids(path, modality),
+        None => bids::read(path, modality),
     }
-}
-
-/// # Source
-/// BIDS 1.10, "Entities": `sub-<label>[_ses-<label>][_key-<value>…]_<suffix>.nii[.gz]`.
-fn read_bids(path: &str, modality: Option<Modality>) -> Result<Option<Named>, NameError> {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let stem = name.strip_suffix(".gz").unwrap_or(name);
-    let stem = stem.strip_suffix(".nii").unwrap_or(stem);
-    let mut parts: Vec<&str> = stem.split('_').collect();
-    let suffix = parts.pop().unwrap_or_default();
-    let entity = |key: &str| {
-        parts.iter().find_map(|part| part.strip_prefix(key)?.strip_prefix('-').map(str::to_owned))
-    };
-    let subject = entity("sub").ok_or(NameError::NoSubject)?;
-    if ["mask", "dseg", "probseg", "roi", "xfm"].contains(&suffix) {
-        return Ok(None);
-    }
-    let contrast = entity("ce").is_some();
-    let modality = match (suffix.parse(), modality) {
-        (Ok(Modality::T1), _) if contrast => Modality::T1Post,
-        (Ok(read), _) => read,
-        (Err(_), Some(fixed)) => fixed,
-        (Err(unknown), None) => return Err(unknown.into()),
-    };
-    Ok(Some(Named { subject, session: entity("ses").unwrap_or_default(), modality }))
 }
 
 #[cfg(test)]
@@ -159,7 +138,8 @@ mod tests {
     use super::*;
 
     fn named(subject: &str, session: &str, modality: Modality) -> Result<Option<Named>, NameError> {
-        Ok(Some(Named { subject: subject.into(), session: session.into(), modality }))
+        let (subject, session) = (subject.into(), session.into());
+        Ok(Some(Named { subject, session, modality, kind: None }))
     }
 
     #[test]
@@ -188,18 +168,5 @@ mod tests {
                 "{wrong}"
             );
         }
-    }
-
-    #[test]
-    fn bids_names() {
-        let read = |path| read_name(path, None, None);
-        assert!(
-            read("sub-01/ses-2/anat/sub-01_ses-2_acq-x_T1w.nii.gz")
-                == named("01", "2", Modality::T1)
-        );
-        assert!(read("sub-01_ce-gad_T1w.nii") == named("01", "", Modality::T1Post));
-        assert!(read("sub-01_desc-brain_mask.nii.gz") == Ok(None));
-        assert!(read("brain.nii.gz") == Err(NameError::NoSubject));
-        assert!(matches!(read("sub-01_JohnSmith.nii"), Err(NameError::Modality(_))));
     }
 }

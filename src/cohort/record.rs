@@ -35,8 +35,10 @@ record! {
         pub affine: Option<[f64; 16]>,
         /// Pseudonym of the frame of reference.
         pub frame_of_reference: Option<String>,
-        /// `dicom` or `nifti`.
+        /// `dicom`, `nifti`, `analyze`, `nrrd` or `metaimage`.
         pub format: String,
+        /// Which volume of a file that holds several, from 0.
+        pub frame: u32,
         /// Files of the series.
         pub files: u32,
         /// Changes when a file of the series does.

@@ -1,63 +1,42 @@
-//! NIfTI-1: geometry, voxels, and the files that other stages map.
+//! NIfTI-1, NIfTI-2 and Analyze 7.5: what their headers say, and the files that
+//! other stages map.
 //!
-//! The header is parsed by crate `nifti`; the rest is done here. The crate's
-//! volume reader refuses trailing zero dimensions and gzip files of several
-//! members, panics on colour and complex voxels, takes a `vox_offset` of NaN
-//! and makes a volume of NaN from a slope of NaN; it has no conversion of
-//! quaternions without `nalgebra` and writes to named files only.
+//! The crate `nifti` is not used: it refuses NIfTI-2, trailing zero dimensions
+//! and gzip files of several members, panics on colour and complex voxels, takes
+//! a `vox_offset` of NaN, makes a volume of NaN from a slope of NaN, and gives
+//! no affine without `nalgebra`. What would be left of it, the offsets of 30
+//! fields, is `header.rs`.
 
 mod header;
-mod mapped;
-mod voxels;
+mod orientation;
 mod write;
 
-pub use header::{NiftiHead, VoxelType};
-pub use mapped::Mapped;
 pub use write::{write_f32, write_i16};
 
-use std::{
-    fs::File,
-    io::{self, BufReader, Read},
-    path::Path,
+use std::path::Path;
+
+use super::{
+    Format,
+    image::{Coding, ImageError, ImageHead, Layout, VoxelType, companion, place},
 };
+use header::{Header, Kind};
 
-use flate2::bufread::MultiGzDecoder;
-use ndarray::Array3;
+/// Where extensions must have ended: nobody has 256 MiB of them.
+const MAX_DATA_OFFSET: u64 = 1 << 28;
 
-use crate::geometry::{Grid, OrientationError};
-use header::HEADER_LEN;
+/// Most frames of a file: above any that a scanner makes.
+pub(super) const MAX_FRAMES: usize = 1 << 16;
 
-pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
-/// Most that one byte of deflate can become.
-///
-/// # Source
-/// RFC 1951 3.2.5: a length code of 258 bytes in two bits at best; zlib's
-/// technical notes give 1032.
-const DEFLATE_RATIO: u64 = 1032;
-
-/// Why a file is no NIfTI volume that can be used.
+/// Why the fields of a NIfTI or Analyze header cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NiftiError {
-    /// The file cannot be opened, read, or its compression is damaged.
-    #[error("the NIfTI file cannot be read")]
-    Io(#[from] io::Error),
-    /// The bytes are not a NIfTI-1 header.
-    #[error("the file has no NIfTI-1 header")]
+    /// The bytes are no header of NIfTI or Analyze.
+    #[error("the file has no NIfTI header")]
     NotNifti,
-    /// A NIfTI feature that is not read.
-    #[error("{what}: not supported")]
-    Unsupported {
-        /// The feature.
-        what: &'static str,
-    },
-    /// More than one frame.
-    #[error("a 4-D image of {frames} frames: not supported yet")]
-    Frames {
-        /// Product of the dimensions after the third.
-        frames: usize,
-    },
+    /// The header was changed as text files are between systems.
+    #[error("the header's signature is damaged, as by a transfer in text mode")]
+    TextMode,
     /// A dimension is not positive, or there are too many of them.
     #[error("dimension {index} of the header is {value}, not within 1 to {limit}")]
     Dimension {
@@ -68,25 +47,25 @@ pub enum NiftiError {
         /// Largest value allowed.
         limit: i64,
     },
-    /// More voxels than a volume may have.
-    #[error("{shape:?} voxels are above the limit of {}", Grid::MAX_VOXELS)]
-    TooLarge {
-        /// Voxels along (i, j, k).
-        shape: [usize; 3],
+    /// More frames than a file may have.
+    #[error("the header has {frames} frames, the limit is {limit}")]
+    Frames {
+        /// Product of the dimensions after the third.
+        frames: usize,
+        /// Largest number allowed.
+        limit: usize,
     },
-    /// The voxel type is none of NIfTI's real numbers.
-    #[error("voxel type {code} ({name}): not supported")]
+    /// The code of the voxel type is not one of the standard's.
+    #[error("voxel type {code} is unknown")]
     VoxelType {
         /// `datatype` of the header.
         code: i16,
-        /// Its name, where it has one.
-        name: &'static str,
     },
     /// The data cannot start where the header says.
     #[error("vox_offset is {value}, not within {lowest} to {limit}")]
     Offset {
         /// `vox_offset` of the header.
-        value: f32,
+        value: f64,
         /// Lowest value allowed.
         lowest: u64,
         /// Largest value allowed.
@@ -96,39 +75,26 @@ pub enum NiftiError {
     #[error("scl_inter is not finite where scl_slope is {slope}")]
     Intercept {
         /// `scl_slope` of the header.
-        slope: f32,
+        slope: f64,
     },
-    /// The affine is not one.
-    #[error("the {source_name} gives no affine")]
-    Affine {
-        /// `sform`, `qform` or `pixdim`.
-        source_name: &'static str,
-        /// What is wrong with it.
-        source: OrientationError,
+    /// A connectivity matrix.
+    #[error("a CIFTI file: its numbers are not voxels")]
+    Cifti,
+    /// An Analyze volume that is not transverse.
+    #[error("Analyze orientation {orient}: not supported, only 0 (transverse) is")]
+    Orient {
+        /// `orient` of the header.
+        orient: u8,
     },
-    /// The file is shorter than its header says.
-    #[error("the header promises {promised} bytes and the file holds {found}")]
-    Short {
-        /// Bytes to the end of the voxels.
-        promised: u64,
-        /// Bytes that the file holds, or can hold at most where it is compressed.
-        found: u64,
-    },
-    /// The memory for the voxels is not there.
-    #[error("no memory for {voxels} voxels")]
-    Memory {
-        /// Voxels asked for.
-        voxels: usize,
-    },
-    /// The file cannot be mapped as little-endian int16.
-    #[error("the volume cannot be mapped: {reason}")]
-    NotMappable {
-        /// What is in the way.
-        reason: &'static str,
-    },
+    /// An Analyze volume whose affine is in MATLAB's format.
+    #[error("an Analyze volume with a .mat file beside it, which has its affine: not supported")]
+    MatFile,
 }
 
 /// Whether the bytes start like NIfTI-1 or NIfTI-2, in either byte order.
+///
+/// # Source
+/// `nifti1.h` and `nifti2.h` (`sizeof_hdr`, `magic`).
 pub(super) fn looks_like_nifti(start: &[u8]) -> bool {
     let size = start.first_chunk::<4>().map_or(0, |b| i32::from_le_bytes(*b));
     let magic = |at: usize| start.get(at..at + 3);
@@ -139,62 +105,169 @@ pub(super) fn looks_like_nifti(start: &[u8]) -> bool {
     }
 }
 
-/// The geometry of a NIfTI file, from its header alone.
+/// Whether the bytes start like the header of an Analyze 7.5 pair: nothing but
+/// its size, its dimensions and its voxel type tells it.
 ///
-/// A plain file is checked to be long enough for its voxels; a compressed one
-/// against the most that deflate can hold, and in full by [`open_volume`].
-///
-/// # Errors
-/// [`NiftiError`] where the header cannot be used or promises too much.
-pub fn open_grid(path: &Path) -> Result<NiftiHead, NiftiError> {
-    open(path).map(|(head, _)| head)
+/// # Source
+/// `dbh.h` of Analyze 7.5 (`struct dsr`).
+pub(super) fn looks_like_analyze(start: &[u8]) -> bool {
+    !looks_like_nifti(start)
+        && Header::from_bytes(start).is_ok_and(|header| {
+            header.kind == Kind::Analyze
+                && (1..=7).contains(&header.dim[0])
+                && voxel_type(header.datatype)
+                    .is_ok_and(|voxel_type| voxel_type.bits() == header.bitpix as u64)
+        })
 }
 
-/// The voxels of a NIfTI file `[k, j, i]` after slope and intercept, and its header.
+/// What the header at the start of a file says, and where its voxels are.
 ///
 /// A slope of zero, NaN or infinity leaves the stored values as they are, as
-/// in nibabel. Several gzip members are read as one stream. Bytes after the
-/// last voxel are ignored and never inflated.
+/// in nibabel.
 ///
 /// # Errors
-/// [`NiftiError`] as for [`open_grid`], and where the voxels end early, the
-/// compression is damaged, or there is no memory.
-pub fn open_volume(path: &Path) -> Result<(Array3<f32>, NiftiHead), NiftiError> {
-    let (head, mut reader) = open(path)?;
-    skip(&mut reader, head.data_offset - HEADER_LEN as u64, &head)?;
-    let data = voxels::read(&mut reader, &head)?;
-    // One byte more makes the decoder check its checksum at the end of a stream.
-    io::copy(&mut reader.take(1), &mut io::sink())?;
-    let [ni, nj, nk] = head.grid.shape;
-    let volume = Array3::from_shape_vec((nk, nj, ni), data)
-        .map_err(|_| NiftiError::TooLarge { shape: head.grid.shape })?;
-    Ok((volume, head))
+/// [`ImageError`] where the header cannot be used.
+pub(super) fn read_head(start: &[u8], path: &Path, gzip: bool) -> Result<ImageHead, ImageError> {
+    let header = Header::from_bytes(start)?;
+    let (shape, frames) = shape(&header.dim)?;
+    let voxel_type = voxel_type(header.datatype)?;
+    if (3000..3100).contains(&header.intent_code) {
+        return Err(NiftiError::Cifti.into());
+    }
+    let mut remarks = Vec::new();
+    let (affine, affine_source) = match header.kind {
+        Kind::Analyze => {
+            if path.with_extension("mat").exists() {
+                return Err(NiftiError::MatFile.into());
+            }
+            orientation::analyze(&header, &mut remarks)?
+        }
+        Kind::Nifti => orientation::nifti(&header, &mut remarks),
+    };
+    let grid = place(shape.map(|n| n as u64), affine, affine_source, &mut remarks)?;
+    let offset = data_offset(&header)?;
+    let data_file = if header.pair { Some(companion(path)?) } else { None };
+    let gzip = match &data_file {
+        Some(file) => is_gzip(file)?,
+        None => gzip,
+    };
+    let (coding, start, skip) =
+        if gzip { (Coding::Gzip, 0, offset) } else { (Coding::Raw, offset, 0) };
+    Ok(ImageHead {
+        format: if header.kind == Kind::Analyze { Format::Analyze } else { Format::Nifti },
+        grid,
+        affine_source,
+        frames,
+        voxel_type,
+        scale: scale(&header)?,
+        kind: kind(header.intent_code),
+        remarks,
+        layout: Layout {
+            data_file,
+            coding,
+            start: Some(start),
+            skip,
+            stored: None,
+            big_endian: header.big_endian,
+            interleaved: 1,
+        },
+    })
 }
 
-/// The header and a reader that stands right after it.
-fn open(path: &Path) -> Result<(NiftiHead, Box<dyn Read>), NiftiError> {
-    let file = File::open(path)?;
-    let len = file.metadata()?.len();
-    let mut file = BufReader::with_capacity(1 << 16, file);
-    let gzip = io::BufRead::fill_buf(&mut file)?.starts_with(&GZIP_MAGIC);
-    let mut reader: Box<dyn Read> =
-        if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    let mut bytes = Vec::with_capacity(HEADER_LEN);
-    reader.by_ref().take(HEADER_LEN as u64).read_to_end(&mut bytes)?;
-    let head = NiftiHead::from_bytes(&bytes)?;
-    let found = if gzip { len.saturating_mul(DEFLATE_RATIO) } else { len };
-    let promised = head.data_offset + head.data_len();
-    if promised > found {
-        return Err(NiftiError::Short { promised, found });
-    }
-    Ok((head, reader))
+fn is_gzip(file: &Path) -> Result<bool, ImageError> {
+    let file = std::io::BufReader::with_capacity(16, std::fs::File::open(file)?);
+    Ok(super::Gunzip::new(file)?.is_gzip())
 }
 
-fn skip(reader: &mut impl Read, bytes: u64, head: &NiftiHead) -> Result<(), NiftiError> {
-    let skipped = io::copy(&mut reader.by_ref().take(bytes), &mut io::sink())?;
-    if skipped < bytes {
-        let promised = head.data_offset + head.data_len();
-        return Err(NiftiError::Short { promised, found: HEADER_LEN as u64 + skipped });
+/// What an intent says that an image is, where it is no scan.
+///
+/// # Source
+/// `nifti1.h`, `NIFTI_INTENT_*`: 2 to 24 are statistics.
+fn kind(intent: i32) -> Option<&'static str> {
+    match intent {
+        2..=24 => Some("statistical map"),
+        1002 | 1003 => Some("label map"),
+        1004..=1010 => Some("vector field"),
+        _ => None,
     }
-    Ok(())
+}
+
+/// The type of a `datatype` code.
+///
+/// # Source
+/// `nifti1.h`, `NIFTI_TYPE_*`; `dbh.h` for the first nine.
+fn voxel_type(code: i16) -> Result<VoxelType, NiftiError> {
+    Ok(match code {
+        1 => VoxelType::Bit,
+        2 => VoxelType::U8,
+        4 => VoxelType::I16,
+        8 => VoxelType::I32,
+        16 => VoxelType::F32,
+        32 => VoxelType::Complex64,
+        64 => VoxelType::F64,
+        128 => VoxelType::Rgb24,
+        256 => VoxelType::I8,
+        512 => VoxelType::U16,
+        768 => VoxelType::U32,
+        1024 => VoxelType::I64,
+        1280 => VoxelType::U64,
+        1536 => VoxelType::F128,
+        1792 => VoxelType::Complex128,
+        2048 => VoxelType::Complex256,
+        2304 => VoxelType::Rgba32,
+        _ => return Err(NiftiError::VoxelType { code }),
+    })
+}
+
+/// Voxels along (i, j, k), and the product of the dimensions behind them. A
+/// zero after the third is one.
+fn shape(dim: &[i64; 8]) -> Result<([usize; 3], usize), NiftiError> {
+    let refuse = |index: usize, limit| NiftiError::Dimension { index, value: dim[index], limit };
+    if !(1..=7).contains(&dim[0]) {
+        return Err(refuse(0, 7));
+    }
+    let mut sizes = [1usize; 8];
+    for index in 1..=dim[0] as usize {
+        sizes[index] = match dim[index] {
+            0 if index > 3 => 1,
+            n @ 1..=0x7fff_ffff => n as usize,
+            _ => return Err(refuse(index, i64::from(i32::MAX))),
+        };
+    }
+    let frames = sizes[4..].iter().fold(1usize, |n, &s| n.saturating_mul(s));
+    if frames > MAX_FRAMES {
+        return Err(NiftiError::Frames { frames, limit: MAX_FRAMES });
+    }
+    Ok(([sizes[1], sizes[2], sizes[3]], frames))
+}
+
+/// Slope and intercept, or `(1, 0)` where the slope says that there are none.
+/// Colours have none: two colours cannot be scaled apart.
+fn scale(header: &Header) -> Result<(f64, f64), NiftiError> {
+    let (slope, intercept) = (header.slope, header.intercept);
+    let is_colour = voxel_type(header.datatype)?.is_colour();
+    if slope == 0.0 || !slope.is_finite() || is_colour {
+        return Ok((1.0, 0.0));
+    }
+    match (intercept.is_finite(), header.kind) {
+        (true, _) => Ok((slope, intercept)),
+        // The field is SPM2's own, and may hold anything elsewhere.
+        (false, Kind::Analyze) => Ok((slope, 0.0)),
+        (false, Kind::Nifti) => Err(NiftiError::Intercept { slope }),
+    }
+}
+
+/// Where the voxels start. A single file has at least its header and four bytes
+/// of extension flags before them; 0 is written by old tools for just that.
+fn data_offset(header: &Header) -> Result<u64, NiftiError> {
+    let value = header.vox_offset;
+    let lowest = if header.pair { 0 } else { header.len as u64 + 4 };
+    if value == 0.0 {
+        return Ok(lowest);
+    }
+    // A comparison with NaN is false: NaN is refused too.
+    if value >= lowest as f64 && value <= MAX_DATA_OFFSET as f64 && value.fract() == 0.0 {
+        return Ok(value as u64);
+    }
+    Err(NiftiError::Offset { value, lowest, limit: MAX_DATA_OFFSET })
 }

@@ -7,7 +7,7 @@ use ndarray::Array3;
 use super::*;
 use crate::{
     geometry::{Affine, DVec3, Grid, affine_from_rows, affine_to_rows},
-    io::{dicom, nifti, series},
+    io::{dicom, image, series},
 };
 
 /// Two subjects, the second as DICOM, in voxels large enough for an unoptimised build.
@@ -59,7 +59,7 @@ fn assembled(folder: &Path) -> (Vec<series::Series>, usize) {
 fn read(root: &Path, scan: &ScanTruth) -> (Array3<f32>, Grid) {
     let path = root.join(&scan.path);
     let Some(uid) = &scan.series_uid else {
-        let (voxels, head) = nifti::open_volume(&path).unwrap();
+        let (voxels, head) = image::open_volume(&path, 0).unwrap();
         return (voxels, head.grid);
     };
     let (all, _) = assembled(&path);
@@ -195,7 +195,7 @@ fn bad_inputs_are_listed_and_bad() {
         match fault.kind {
             FaultKind::EmptyFile => assert!(fs::read(&paths[0]).unwrap().is_empty()),
             FaultKind::TruncatedFile | FaultKind::HeaderPromisesMore => {
-                assert!(nifti::open_volume(&paths[0]).is_err());
+                assert!(image::open_volume(&paths[0], 0).is_err());
             }
             FaultKind::TextNamedDicom => assert!(dicom::open_header(&paths[0]).is_err()),
             FaultKind::MissingSlice | FaultKind::TwoOrientations => {

@@ -37,7 +37,7 @@ fn what_is_bad_is_told_and_what_is_good_is_used() {
             FaultKind::EmptyFile => "empty",
             FaultKind::TruncatedFile => "holds",
             FaultKind::HeaderPromisesMore => "holds",
-            FaultKind::TextNamedDicom => "neither",
+            FaultKind::TextNamedDicom => "none of",
             FaultKind::MissingSlice => "missing",
             FaultKind::TwoOrientations => "2 orientations",
         };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mivox::io::{nifti::open_grid, series::read_series};
+use mivox::io::{image::open_head, series::read_series};
 
 use super::files::assemble_files;
 
@@ -22,7 +22,7 @@ fn compressed_slices_have_their_values() {
                 (7 * row * column) as f32 - 40.0 * row as f32 - 1000.0 + 3.0 * slice as f32;
             assert_eq!(value, expected, "{name} {slice} {row} {column}");
         }
-        assert!(open_grid(&files[0]).is_err());
+        assert!(open_head(&files[0]).is_err());
     }
 }
 

@@ -6,7 +6,7 @@ use mivox::{
     geometry::DVec3,
     io::{
         Format,
-        nifti::{open_grid, open_volume},
+        image::{open_head, open_volume},
         series::{Series, read_series},
         sniff,
     },
@@ -38,7 +38,7 @@ fn cropped_series_equal_their_nifti_twins() {
             let series = one_series(&folder.join("image"));
             assert_eq!((series.modality, series.unit), (modality, unit));
             let ours = read_series(&series.files, &series.grid).unwrap();
-            let (twin, head) = open_volume(&folder.join("nifti/image.nii.gz")).unwrap();
+            let (twin, head) = open_volume(&folder.join("nifti/image.nii.gz"), 0).unwrap();
             assert_eq!(series.grid.voxel_count(), head.grid.voxel_count());
             let highest = twin.iter().fold(0f32, |top, v| top.max(v.abs()));
             let twin_from_ours = head.grid.ras_from_voxel.inverse() * series.grid.ras_from_voxel;
@@ -99,9 +99,9 @@ fn every_nifti_opens() {
     assert!(images.len() >= 25);
     for file in images {
         assert_eq!(sniff(file).unwrap(), Format::Nifti);
-        let head = open_grid(file).unwrap();
+        let head = open_head(file).unwrap();
         assert!(matches!(head.affine_source, "sform" | "qform"));
-        let (voxels, again) = open_volume(file).unwrap();
+        let (voxels, again) = open_volume(file, 0).unwrap();
         assert_eq!(head, again);
         let [ni, nj, nk] = head.grid.shape;
         assert_eq!(voxels.dim(), (nk, nj, ni));

@@ -1,0 +1,73 @@
+//! What one file of a source is.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    InputError, Source, is_companion,
+    naming::{Named, read_name},
+    sidecar::Sidecar,
+};
+use crate::io::{
+    Format, SniffError,
+    dicom::{self, Instance},
+    image::{self, ImageHead},
+    sniff,
+};
+
+/// What one file is.
+pub(super) enum Content {
+    Dicom(Box<Instance>),
+    Image(Box<ImageHead>, Named),
+    Companion,
+}
+
+/// What one file is, and the file beside it that its header names.
+pub(super) struct Looked {
+    pub content: Result<Content, InputError>,
+    pub data_file: Option<PathBuf>,
+}
+
+/// Looks at one file: its format, its name, its header.
+pub(super) fn look_at(source: &Source, path: &Path) -> Looked {
+    let format = sniff(path);
+    let is_image = format.as_ref().is_ok_and(|&format| format != Format::Dicom);
+    let content = content(source, path, format);
+    let data_file = match &content {
+        Ok(Content::Image(head, _)) => head.data_file().map(Path::to_owned),
+        // Refused or passed over: its voxels are no alien file for that.
+        _ if is_image => image::data_file(path),
+        _ => None,
+    };
+    Looked { content, data_file }
+}
+
+fn content(
+    source: &Source,
+    path: &Path,
+    format: Result<Format, SniffError>,
+) -> Result<Content, InputError> {
+    let relative = path.strip_prefix(&source.path).unwrap_or(path);
+    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+    let relative = parts.join("/");
+    match format {
+        Ok(Format::Dicom) => {
+            let mut instance = dicom::open_header(path)?;
+            instance.complete(source.pattern.as_ref().and_then(|p| p.subject(&relative)))?;
+            Ok(Content::Dicom(Box::new(instance)))
+        }
+        Ok(_) => {
+            let sidecar = Sidecar::of(path);
+            let stated = source.modality.or_else(|| sidecar.modality());
+            let Some(mut named) = read_name(&relative, source.pattern.as_ref(), stated)? else {
+                return Ok(Content::Companion);
+            };
+            sidecar.complete(&mut named);
+            let mut head = image::open_head(path)?;
+            named.kind = head.kind.or(named.kind);
+            head.remarks.extend(sidecar.remark.map(str::to_owned));
+            Ok(Content::Image(Box::new(head), named))
+        }
+        Err(_) if is_companion(path) => Ok(Content::Companion),
+        Err(error) => Err(error.into()),
+    }
+}

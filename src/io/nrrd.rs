@@ -1,0 +1,180 @@
+//! NRRD: headers with their voxels, and headers with their voxels beside them.
+//!
+//! A reader of our own: crates.io has no crate `nrrd`, and `bioformats`, which
+//! reads NRRD pixels, reads neither `space directions` nor `space origin`.
+//!
+//! # Source
+//! "Definition of NRRD File Format", teem.sourceforge.net/nrrd/format.html.
+
+mod axes;
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Format,
+    fields::{FieldError, Fields, values},
+    image::{Coding, ImageError, ImageHead, Layout, MAX_HEADER, VoxelType, named, place},
+};
+use axes::Axes;
+
+/// Stands for the key by which 3D Slicer tells its segmentations.
+const SEGMENT: &str = "segment";
+
+/// Most axes that teem allows.
+const MAX_AXES: usize = 16;
+
+pub(super) fn looks_like_nrrd(start: &[u8]) -> bool {
+    start.starts_with(b"NRRD000") && start.get(7).is_some_and(u8::is_ascii_digit)
+}
+
+/// The fields of a header, and its length with the empty line behind it. A
+/// header whose voxels are elsewhere may end with its file.
+fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
+    let mut fields = Fields::default();
+    let mut at = 0;
+    for line in start.split_inclusive(|&byte| byte == b'\n') {
+        at += line.len() as u64;
+        let is_whole = line.ends_with(b"\n");
+        let line = line.trim_ascii_end();
+        if line.is_empty() && is_whole {
+            return Ok((fields, at));
+        }
+        // Fields are ASCII; key-value pairs, which are passed over, may be UTF-8.
+        if let Ok(line) = std::str::from_utf8(line)
+            && !line.starts_with('#')
+            && let Some((name, value)) = line.split_once(':')
+            && !value.starts_with('=')
+        {
+            fields.push(name, value);
+        } else if line.starts_with(b"Segment0_ID:=") {
+            fields.push(SEGMENT, "");
+        }
+    }
+    let is_detached = data_name(&fields).is_some();
+    if is_detached && at < MAX_HEADER {
+        Ok((fields, at))
+    } else {
+        Err(FieldError::NoEnd { limit: MAX_HEADER })
+    }
+}
+
+/// Whether the header ends within these bytes.
+pub(super) fn is_whole(start: &[u8]) -> bool {
+    parse(start).is_ok_and(|(_, len)| start[..len as usize].ends_with(b"\n"))
+}
+
+fn data_name(fields: &Fields) -> Option<&str> {
+    fields.any(&["data file", "datafile"])
+}
+
+/// The file that a header names, where it names a usable one.
+pub(super) fn data_file(start: &[u8], path: &Path) -> Option<PathBuf> {
+    let (fields, _) = parse(start).ok()?;
+    named(path, data_name(&fields)?).ok()
+}
+
+/// What the header at the start of a file says, and where its voxels are.
+///
+/// # Errors
+/// [`ImageError`] where the header cannot be used.
+pub(super) fn read_head(start: &[u8], path: &Path) -> Result<ImageHead, ImageError> {
+    let (fields, header_len) = parse(start)?;
+    let mut remarks = Vec::new();
+    let number = number(fields.need("type")?)?;
+    let axes = Axes::read(&fields)?;
+    let voxel_type = axes.voxel_type(number)?;
+    let (affine, affine_source) = axes.affine(&fields, &mut remarks)?;
+    let grid = place(axes.shape(), affine, affine_source, &mut remarks)?;
+    let (interleaved, frames) = axes.frames()?;
+    Ok(ImageHead {
+        format: Format::Nrrd,
+        grid,
+        affine_source,
+        frames,
+        voxel_type,
+        scale: (1.0, 0.0),
+        kind: fields.get(SEGMENT).map(|_| "label map"),
+        remarks,
+        layout: layout(&fields, header_len, path, number, interleaved)?,
+    })
+}
+
+fn layout(
+    fields: &Fields,
+    header_len: u64,
+    path: &Path,
+    number: VoxelType,
+    interleaved: usize,
+) -> Result<Layout, ImageError> {
+    let unsupported = |field, what| FieldError::Unsupported { field, what };
+    let data_file = match data_name(fields) {
+        Some(name) if name.starts_with("LIST") || name.contains('%') => {
+            return Err(unsupported("data file", "several files").into());
+        }
+        Some(name) => Some(named(path, name)?),
+        None => None,
+    };
+    if fields.any(&["line skip", "lineskip"]).is_some_and(|lines| lines != "0") {
+        return Err(unsupported("line skip", "not zero").into());
+    }
+    let coding = match fields.need("encoding")?.to_ascii_lowercase().as_str() {
+        "raw" => Coding::Raw,
+        "gz" | "gzip" => Coding::Gzip,
+        "bz2" | "bzip2" => Coding::Bzip2,
+        "txt" | "text" | "ascii" => Coding::Text,
+        "hex" => return Err(unsupported("encoding", "hex").into()),
+        _ => return Err(FieldError::Malformed { field: "encoding" }.into()),
+    };
+    let big_endian = match fields.get("endian").map(str::to_ascii_lowercase).as_deref() {
+        Some("little") => false,
+        Some("big") => true,
+        None if number.bits() == 8 || coding == Coding::Text => false,
+        None => return Err(FieldError::Missing { field: "endian" }.into()),
+        Some(_) => return Err(FieldError::Malformed { field: "endian" }.into()),
+    };
+    let malformed = FieldError::Malformed { field: "byte skip" };
+    let skip: i64 = match fields.any(&["byte skip", "byteskip"]) {
+        Some(text) => text.parse().map_err(|_| malformed.clone())?,
+        None => 0,
+    };
+    let before = if data_file.is_some() { 0 } else { header_len };
+    let (start, skip) = match (skip, coding) {
+        (-1, Coding::Raw) => (None, 0),
+        (0.., Coding::Raw) => (Some(before.saturating_add(skip as u64)), 0),
+        (0.., Coding::Gzip | Coding::Bzip2) => (Some(before), skip as u64),
+        (0, _) => (Some(before), 0),
+        _ => return Err(malformed.into()),
+    };
+    let stored = None;
+    Ok(Layout { data_file, coding, start, skip, stored, big_endian, interleaved })
+}
+
+/// The type of one number; the names are those of C, C99 and teem.
+fn number(name: &str) -> Result<VoxelType, FieldError> {
+    Ok(match name.to_ascii_lowercase().as_str() {
+        "signed char" | "int8" | "int8_t" => VoxelType::I8,
+        "uchar" | "unsigned char" | "uint8" | "uint8_t" => VoxelType::U8,
+        "short" | "short int" | "signed short" | "signed short int" | "int16" | "int16_t" => {
+            VoxelType::I16
+        }
+        "ushort" | "unsigned short" | "unsigned short int" | "uint16" | "uint16_t" => {
+            VoxelType::U16
+        }
+        "int" | "signed int" | "int32" | "int32_t" => VoxelType::I32,
+        "uint" | "unsigned int" | "uint32" | "uint32_t" => VoxelType::U32,
+        "longlong"
+        | "long long"
+        | "long long int"
+        | "signed long long"
+        | "signed long long int"
+        | "int64"
+        | "int64_t" => VoxelType::I64,
+        "ulonglong" | "unsigned long long" | "unsigned long long int" | "uint64" | "uint64_t" => {
+            VoxelType::U64
+        }
+        "float" => VoxelType::F32,
+        "double" => VoxelType::F64,
+        "block" => return Err(FieldError::Unsupported { field: "type", what: "block" }),
+        _ => return Err(FieldError::Malformed { field: "type" }),
+    })
+}
