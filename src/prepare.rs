@@ -1,6 +1,6 @@
 //! Prepared volumes on disk: one orientation, one spacing, one scale.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ndarray::{Array3, ArrayView3};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::{
     intensity::{self, IntensityError, Normalisation},
     io::{
         nifti::{self, NiftiError},
-        series::{self, SeriesError},
+        series::{self, SeriesError, SliceSource},
     },
     resample::resample,
     study::Modality,
@@ -140,12 +140,13 @@ struct Sidecar {
 /// [`PrepareError`]: the volume is then to be quarantined.
 pub fn prepare(
     row: &CohortRow,
-    files: &[PathBuf],
+    slices: &[SliceSource],
     settings: &Settings,
     results: &Path,
 ) -> Result<VolumeRow, PrepareError> {
     let made_from = durable::sha256_hex(
-        format!("{}\n{}\n{:?}", settings.recipe(), row.fingerprint, row.affine).as_bytes(),
+        format!("{}\n{}\n{:?}\n{slices:?}", settings.recipe(), row.fingerprint, row.affine)
+            .as_bytes(),
     );
     let file = format!("volumes/{}.nii", row.series);
     let sidecar = results.join(format!("volumes/{}.json", row.series));
@@ -157,7 +158,7 @@ pub fn prepare(
     let missing = |missing| PrepareError::Incomplete { missing };
     let grid = row.grid().ok_or(missing("geometry"))?;
     let modality: Modality = row.modality.parse().map_err(|_| missing("modality"))?;
-    let voxels = read(row, files, &grid)?;
+    let voxels = read(row, slices, &grid)?;
     let normalisation = Normalisation::fit(&voxels, modality.family(), &settings.intensity)?;
     let onto = grid.covering_ras(settings.spacing_mm)?;
     let resampled = resample(voxels.view(), &grid, &onto, normalisation.outside());
@@ -202,14 +203,14 @@ fn prepared_before(sidecar: &Path, made_from: &str) -> Option<VolumeRow> {
     (before.made_from == made_from).then_some(before.volume)
 }
 
-fn read(row: &CohortRow, files: &[PathBuf], grid: &Grid) -> Result<Array3<f32>, PrepareError> {
-    match (row.format.as_str(), files) {
+fn read(row: &CohortRow, slices: &[SliceSource], grid: &Grid) -> Result<Array3<f32>, PrepareError> {
+    match (row.format.as_str(), slices) {
         (_, []) => Err(PrepareError::Incomplete { missing: "file" }),
-        ("nifti", [file, ..]) => {
-            let (voxels, head) = nifti::open_volume(file)?;
+        ("nifti", [slice, ..]) => {
+            let (voxels, head) = nifti::open_volume(&slice.file)?;
             if head.grid == *grid { Ok(voxels) } else { Err(PrepareError::Changed) }
         }
-        _ => Ok(series::read_series(files, grid)?),
+        _ => Ok(series::read_series(slices, grid)?),
     }
 }
 

@@ -3,7 +3,9 @@
 #[cfg(test)]
 mod readers {
     mod compressed;
+    mod conformance;
     mod files;
+    mod geometry;
     mod hostile;
     mod images;
     mod made;

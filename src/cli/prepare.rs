@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use super::job::{self, Job, counted, say};
 use crate::{
-    cohort::{CohortRow, Quarantined, files_by_series},
+    cohort::{CohortRow, Quarantined, slices_by_series},
+    io::series::SliceSource,
     prepare::prepare,
     progress::Progress,
     stop,
@@ -24,16 +25,16 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     stamp.clear()?;
     let mut cohort: Vec<CohortRow> = table::read(&job.path("cohort.parquet"))?;
     cohort.retain(|row| row.status == "volume");
-    let files = files_by_series(&job.path("linkage.parquet"))?;
+    let slices = slices_by_series(&job.path("linkage.parquet"))?;
     let progress = Progress::new("prepare", "volumes", cohort.len());
-    let files_of = |row: &CohortRow| files.get(&row.series).map_or(&[][..], Vec::as_slice);
+    let slices_of = |row: &CohortRow| slices.get(&row.series).map_or(&[][..], Vec::as_slice);
     let results: Vec<_> = cohort
         .par_iter()
         .map(|row| {
             if stop::requested() {
                 return None;
             }
-            let result = prepare(row, files_of(row), settings, &job.config.out);
+            let result = prepare(row, slices_of(row), settings, &job.config.out);
             progress.advance(1);
             Some(result)
         })
@@ -54,11 +55,13 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
                     bail!("{}: {error}", row.series);
                 }
                 refused += 1;
-                quarantined.extend(files_of(row).iter().map(|path| Quarantined {
-                    file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
-                    series: Some(row.series.clone()),
-                    stage: "prepare".to_owned(),
-                    reason: error.to_string(),
+                quarantined.extend(SliceSource::files(slices_of(row)).iter().map(|path| {
+                    Quarantined {
+                        file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
+                        series: Some(row.series.clone()),
+                        stage: "prepare".to_owned(),
+                        reason: error.to_string(),
+                    }
                 }));
             }
         }
