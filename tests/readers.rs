@@ -9,6 +9,7 @@ mod readers {
     mod hostile;
     mod images;
     mod made;
+    mod pixels;
     mod raw;
     mod real;
 }

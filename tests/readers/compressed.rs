@@ -9,7 +9,7 @@ use super::files::assemble_files;
 #[test]
 fn compressed_slices_have_their_values() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/fixtures");
-    for name in ["jpeg_lossless", "jpeg_2000"] {
+    for name in ["jpeg_lossless", "jpeg_2000", "jpeg_xl", "htj2k"] {
         let files: Vec<PathBuf> = (0..2).map(|k| folder.join(format!("{name}_{k}.dcm"))).collect();
         let assembly = assemble_files(&files);
         assert!(assembly.refused.is_empty(), "{name}: {:?}", assembly.refused);
@@ -30,7 +30,7 @@ fn compressed_slices_have_their_values() {
 fn a_damaged_code_stream_is_an_error_or_a_picture() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/fixtures");
     let copy = tempfile::tempdir().unwrap();
-    for name in ["jpeg_lossless", "jpeg_2000"] {
+    for name in ["jpeg_lossless", "jpeg_2000", "jpeg_xl", "htj2k"] {
         let files: Vec<PathBuf> = (0..2).map(|k| folder.join(format!("{name}_{k}.dcm"))).collect();
         let mut series = assemble_files(&files).series.remove(0);
         let whole = std::fs::read(&files[0]).unwrap();
