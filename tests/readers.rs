@@ -4,6 +4,7 @@
 mod readers {
     mod compressed;
     mod conformance;
+    mod enhanced;
     mod files;
     mod geometry;
     mod hostile;

@@ -170,6 +170,7 @@ fn parts(images: Vec<Instance>) -> Result<(Vec<Vec<Image>>, usize), SeriesError>
     group::check_patients(&images)?;
     let (images, copies) = group::without_copies(images)?;
     group::check_concatenations(&images)?;
+    group::check_frames(&images)?;
     let images: Vec<Image> = images.into_iter().map(Arc::new).flat_map(Image::all_of).collect();
     group::check_orientations(&images)?;
     Ok((group::split(images), copies))

@@ -115,6 +115,18 @@ pub(super) fn check_concatenations(images: &[Instance]) -> Result<(), SeriesErro
     }
 }
 
+/// Refuses an image of many frames where one does not say where it lies: the rest
+/// would be a volume without its end.
+pub(super) fn check_frames(images: &[Instance]) -> Result<(), SeriesError> {
+    let lost = |image: &&Instance| {
+        image.frames.len() > 1 && image.frames.iter().any(|frame| frame.plane.is_none())
+    };
+    match images.iter().find(lost) {
+        Some(image) => Err(SeriesError::MultiFrame { frames: image.number_of_frames }),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn check_orientations(images: &[Image]) -> Result<(), SeriesError> {
     let mut seen: Vec<&Plane> = Vec::new();
     for plane in images.iter().filter_map(|image| image.frame().plane.as_ref()) {

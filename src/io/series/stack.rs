@@ -37,11 +37,7 @@ pub(super) fn volumes(images: Vec<Image>, identity: &Identity) -> Result<Vec<Ser
         return Err(SeriesError::Mosaic);
     }
     if without > 0 {
-        let frames = images.iter().map(|image| image.instance.number_of_frames).max();
-        return Err(match frames {
-            Some(frames) if frames > 1 => SeriesError::MultiFrame { frames },
-            _ => SeriesError::NoPlace { images: without },
-        });
+        return Err(SeriesError::NoPlace { images: without });
     }
     let slices = placed(images)?;
     let places = places(&slices)?;
