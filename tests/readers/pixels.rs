@@ -1,10 +1,12 @@
 //! Pixels as no file at hand has them: floats, tables, odd bits, frames in parts.
 
-use std::path::PathBuf;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use flate2::{Compression, write::DeflateEncoder};
 use mivox::io::dicom::{DicomError, FrameReader, Kind, open_header};
-use std::io::Write;
 use tempfile::TempDir;
 
 use super::raw::{Coding, Raw};
@@ -19,7 +21,7 @@ fn native(bits: u16) -> Raw {
 }
 
 /// The values of one frame of a file of 3 rows and 4 columns.
-fn frame(file: &PathBuf, frame: u32) -> Result<Vec<f32>, DicomError> {
+fn frame(file: &Path, frame: u32) -> Result<Vec<f32>, DicomError> {
     let mut values = vec![0.0; 12];
     FrameReader::open(file)?.read(frame, &mut values)?;
     Ok(values)
@@ -114,7 +116,7 @@ fn the_high_bit_says_where_bits_lie_in_cells_and_not_in_a_code_stream() {
         raw.bytes[at + 8] = value;
     }
     let found = values(&raw.pixels());
-    assert_eq!(found, (0..12).map(|n| (n * 100 >> 4) as f32).collect::<Vec<_>>());
+    assert_eq!(found, (0..12).map(|n| ((n * 100) >> 4) as f32).collect::<Vec<_>>());
 }
 
 #[test]
