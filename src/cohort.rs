@@ -19,7 +19,7 @@ use crate::{
 
 use build::Builder;
 use naming::{NameError, Pattern};
-pub use record::{CohortRow, Link, Quarantined, files_by_series};
+pub use record::{CohortRow, Link, Quarantined, slices_by_series};
 pub use walk::{Found, is_companion, walk};
 
 /// A folder of scans.

@@ -13,7 +13,7 @@ use crate::{
     io::{
         image::{Image, ImageError},
         nifti,
-        series::{self, SeriesError},
+        series::{self, SeriesError, SliceSource},
     },
     resample::resample,
     study::Modality,
@@ -156,13 +156,15 @@ impl LastImage {
 /// [`PrepareError`]: the volume is then to be quarantined.
 pub fn prepare(
     row: &CohortRow,
-    files: &[PathBuf],
+    slices: &[SliceSource],
     settings: &Settings,
     results: &Path,
     last: &mut LastImage,
 ) -> Result<VolumeRow, PrepareError> {
+    let parts: Vec<_> = slices.iter().map(|slice| (slice.frame, slice.scale)).collect();
     let made_from = durable::sha256_hex(
-        format!("{}\n{}\n{:?}", settings.recipe(), row.fingerprint, row.affine).as_bytes(),
+        format!("{}\n{}\n{:?}\n{parts:?}", settings.recipe(), row.fingerprint, row.affine)
+            .as_bytes(),
     );
     let file = format!("volumes/{}.nii", row.series);
     let sidecar = results.join(format!("volumes/{}.json", row.series));
@@ -174,7 +176,7 @@ pub fn prepare(
     let missing = |missing| PrepareError::Incomplete { missing };
     let grid = row.grid().ok_or(missing("geometry"))?;
     let modality: Modality = row.modality.parse().map_err(|_| missing("modality"))?;
-    let voxels = read(row, files, &grid, last)?;
+    let voxels = read(row, slices, &grid, last)?;
     let normalisation = Normalisation::fit(&voxels, modality.family(), &settings.intensity)?;
     let onto = grid.covering_ras(settings.spacing_mm)?;
     let resampled = resample(voxels.view(), &grid, &onto, normalisation.outside());
@@ -221,15 +223,15 @@ fn prepared_before(sidecar: &Path, made_from: &str) -> Option<VolumeRow> {
 
 fn read(
     row: &CohortRow,
-    files: &[PathBuf],
+    slices: &[SliceSource],
     grid: &Grid,
     last: &mut LastImage,
 ) -> Result<Array3<f32>, PrepareError> {
-    match (row.format.as_str(), files) {
+    match (row.format.as_str(), slices) {
         (_, []) => Err(PrepareError::Incomplete { missing: "file" }),
-        ("dicom", _) => Ok(series::read_series(files, grid)?),
-        (_, [file, ..]) => {
-            let image = last.of(file)?;
+        ("dicom", _) => Ok(series::read_series(slices, grid)?),
+        (_, [slice, ..]) => {
+            let image = last.of(&slice.file)?;
             if image.head().grid != *grid {
                 return Err(PrepareError::Changed);
             }

@@ -3,7 +3,10 @@
 #[cfg(test)]
 mod readers {
     mod compressed;
+    mod conformance;
+    mod enhanced;
     mod files;
+    mod geometry;
     mod hostile;
     mod images;
     mod itk;
@@ -11,6 +14,7 @@ mod readers {
     mod mutations;
     mod nibabel;
     mod odd_nifti;
+    mod pixels;
     mod raw;
     mod real;
 }

@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use super::job::{self, Job, counted, say};
 use crate::{
-    cohort::{CohortRow, Quarantined, files_by_series},
+    cohort::{CohortRow, Quarantined, slices_by_series},
+    io::series::SliceSource,
     prepare::{LastImage, prepare},
     progress::Progress,
     stop,
@@ -24,11 +25,12 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     stamp.clear()?;
     let mut cohort: Vec<CohortRow> = table::read(&job.path("cohort.parquet"))?;
     cohort.retain(|row| row.status == "volume");
-    let files = files_by_series(&job.path("linkage.parquet"))?;
+    let slices = slices_by_series(&job.path("linkage.parquet"))?;
     let progress = Progress::new("prepare", "volumes", cohort.len());
-    let files_of = |row: &CohortRow| files.get(&row.series).map_or(&[][..], Vec::as_slice);
+    let slices_of = |row: &CohortRow| slices.get(&row.series).map_or(&[][..], Vec::as_slice);
     // The frames of one file follow one another, so that it is read once.
-    let place = |&n: &usize| (files_of(&cohort[n]).first(), cohort[n].frame);
+    let place =
+        |&n: &usize| (slices_of(&cohort[n]).first().map(|slice| &slice.file), cohort[n].frame);
     let mut order: Vec<usize> = (0..cohort.len()).collect();
     order.sort_by_key(place);
     let by_file: Vec<&[usize]> = order.chunk_by(|a, b| place(a).0 == place(b).0).collect();
@@ -41,7 +43,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
                     return (n, None);
                 }
                 let row = &cohort[n];
-                let result = prepare(row, files_of(row), settings, &job.config.out, &mut last);
+                let result = prepare(row, slices_of(row), settings, &job.config.out, &mut last);
                 progress.advance(1);
                 (n, Some(result))
             };
@@ -65,11 +67,13 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
                     bail!("{}: {error}", row.series);
                 }
                 refused += 1;
-                quarantined.extend(files_of(row).iter().map(|path| Quarantined {
-                    file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
-                    series: Some(row.series.clone()),
-                    stage: "prepare".to_owned(),
-                    reason: error.to_string(),
+                quarantined.extend(SliceSource::files(slices_of(row)).iter().map(|path| {
+                    Quarantined {
+                        file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
+                        series: Some(row.series.clone()),
+                        stage: "prepare".to_owned(),
+                        reason: error.to_string(),
+                    }
                 }));
             }
         }

@@ -14,7 +14,12 @@ use super::{
 };
 use crate::{
     durable,
-    io::{Format, dicom::Instance, image::ImageHead, series},
+    io::{
+        Format,
+        dicom::Instance,
+        image::ImageHead,
+        series::{self, SliceSource},
+    },
     progress::Progress,
     study::{Identity, Kind, Pseudonymizer},
 };
@@ -79,12 +84,25 @@ impl<'a> Builder<'a> {
                 real: real.to_owned(),
                 series: None,
                 position: None,
+                frame: None,
+                scale: None,
             });
         }
         pseudonym
     }
 
     fn link_file(&mut self, path: &Path, series: Option<&str>, position: Option<u32>) -> String {
+        self.link_slice(path, series, position, None)
+    }
+
+    /// `slice`: which frame, and what its values are multiplied by.
+    fn link_slice(
+        &mut self,
+        path: &Path,
+        series: Option<&str>,
+        position: Option<u32>,
+        slice: Option<(u32, f64)>,
+    ) -> String {
         let real = path.to_string_lossy();
         let pseudonym = self.pseudonyms.pseudonym(Kind::File, &real);
         self.cohort.links.push(Link {
@@ -93,6 +111,8 @@ impl<'a> Builder<'a> {
             real: real.into_owned(),
             series: series.map(str::to_owned),
             position,
+            frame: slice.map(|(frame, _)| frame),
+            scale: slice.map(|(_, scale)| scale),
         });
         pseudonym
     }
@@ -147,7 +167,8 @@ impl<'a> Builder<'a> {
             let modality = found.modality.as_str();
             let frame = found.frame_of_reference.as_deref();
             let frame = frame.map(|uid| self.link(Kind::Frame, "frame", uid));
-            let row = self.row(&found.identity, Format::Dicom, modality, &found.files);
+            let files = SliceSource::files(&found.slices);
+            let row = self.row(&found.identity, Format::Dicom, modality, &files);
             let row = CohortRow {
                 body_part: found.body_part.map(str::to_owned),
                 frame_of_reference: frame,
@@ -155,8 +176,9 @@ impl<'a> Builder<'a> {
                 reason: (!found.remarks.is_empty()).then(|| found.remarks.join("; ")),
                 ..row.with_grid(&found.grid)
             };
-            for (position, path) in found.files.iter().enumerate() {
-                self.link_file(path, Some(&row.series), Some(position as u32));
+            for (position, slice) in found.slices.iter().enumerate() {
+                let (position, part) = (Some(position as u32), Some((slice.frame, slice.scale)));
+                self.link_slice(&slice.file, Some(&row.series), position, part);
             }
             self.cohort.rows.push(row);
         }

@@ -1,12 +1,10 @@
 //! The rows of an index's three tables.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     geometry::{Grid, affine_from_flat, affine_to_flat},
+    io::series::SliceSource,
     table::{self, TableError, record},
 };
 
@@ -75,8 +73,13 @@ record! {
         pub real: String,
         /// Of a file: the series it belongs to.
         pub series: Option<String>,
-        /// Of a file: its place in the series, from 0.
+        /// Of a file: the place of a slice of the series in it, from 0.
         pub position: Option<u32>,
+        /// Of a DICOM file: the frame that has this slice, or the tile of a mosaic.
+        pub frame: Option<u32>,
+        /// Of a DICOM file: what the slice's values are multiplied by to have the
+        /// unit of the series.
+        pub scale: Option<f64>,
     }
 }
 impl CohortRow {
@@ -96,20 +99,23 @@ impl CohortRow {
     }
 }
 
-/// The files of every series, in order, from `linkage.parquet`.
+/// Where the slices of every series come from, in order, from `linkage.parquet`;
+/// of a NIfTI volume its file.
 ///
 /// # Errors
 /// [`TableError`].
-pub fn files_by_series(linkage: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, TableError> {
-    let mut files: BTreeMap<String, Vec<(u32, PathBuf)>> = BTreeMap::new();
+pub fn slices_by_series(linkage: &Path) -> Result<BTreeMap<String, Vec<SliceSource>>, TableError> {
+    let mut slices: BTreeMap<String, Vec<(u32, SliceSource)>> = BTreeMap::new();
     for link in table::read::<Link>(linkage)? {
         if let (Some(series), Some(position)) = (link.series, link.position) {
-            files.entry(series).or_default().push((position, link.real.into()));
+            let (frame, scale) = (link.frame.unwrap_or(0), link.scale.unwrap_or(1.0));
+            let slice = SliceSource { file: link.real.into(), frame, scale };
+            slices.entry(series).or_default().push((position, slice));
         }
     }
-    let in_order = |mut files: Vec<(u32, PathBuf)>| {
-        files.sort();
-        files.into_iter().map(|(_, path)| path).collect()
+    let in_order = |mut slices: Vec<(u32, SliceSource)>| {
+        slices.sort_by_key(|(position, _)| *position);
+        slices.into_iter().map(|(_, slice)| slice).collect()
     };
-    Ok(files.into_iter().map(|(series, files)| (series, in_order(files))).collect())
+    Ok(slices.into_iter().map(|(series, slices)| (series, in_order(slices))).collect())
 }

@@ -3,31 +3,38 @@
 //! Files are walked by this module's own bounded reader, never opened with
 //! `dicom-object`: that crate reserves what a length field declares (a file of
 //! 674 bytes takes 3.6 GiB) and recurses into nested sequences until the stack
-//! is gone. Of the `dicom` crates the codecs of the transfer syntax registry
-//! are used, one frame at a time, and the writer of data sets. Unpacking is
-//! done here too: the crate's `ModalityLutOption::None` neither masks to *Bits
-//! Stored* nor extends the sign, and its lookup table ignores *High Bit*.
+//! is gone. Of the `dicom` crates only the writer of data sets is used. A frame
+//! goes one way: its bytes ([`pixel_data`]), a decoder where it is compressed
+//! ([`codec`]), its cells ([`cells`]), and what they mean ([`transform`]).
 
+mod cells;
 mod codec;
-mod codestream;
+mod encapsulated;
+mod frame;
 mod header;
 mod instance;
 mod kind;
+mod layout;
+mod mosaic;
+mod pixel_data;
 mod pixels;
+mod scope;
 mod source;
+mod suv;
 mod tags;
+mod transform;
 mod values;
 mod walk;
 mod weighting;
 mod write;
 
+pub use frame::{Frame, MrTiming, Plane};
 pub use header::open_header;
-pub use instance::{Instance, MrTiming, PixelLayout, Plane};
+pub use instance::Instance;
 pub use kind::Kind;
-pub use pixels::Slice;
+pub use layout::{Photometric, PixelLayout};
+pub use pixels::FrameReader;
 pub use write::{NewSlice, WriteError, uid_of, write_slice};
-
-pub(super) use pixels::open_slice;
 
 use std::io;
 
@@ -99,6 +106,22 @@ pub enum DicomError {
         promised: u64,
         /// Bytes of pixel data.
         found: u64,
+    },
+    /// Encapsulated pixel data does not make the frames announced.
+    #[error("the image promises {promised} frames and its {found} fragments do not make them")]
+    Fragments {
+        /// *Number of Frames*.
+        promised: u64,
+        /// Fragments of pixel data.
+        found: u64,
+    },
+    /// The compressed image has other samples than its header says.
+    #[error("the compressed image has {found} samples a pixel and its header says {expected}")]
+    Components {
+        /// Components of the code stream.
+        found: u32,
+        /// *Samples per Pixel*.
+        expected: u32,
     },
     /// A feature that is not read.
     #[error("{what}: not supported")]

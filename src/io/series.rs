@@ -1,25 +1,32 @@
 //! Series: which DICOM instances make a volume, and its voxels.
 //!
-//! Instances are grouped by their identifiers, split by what makes images
-//! incomparable, and sorted by their distance along the normal: never by
-//! instance number or file name. A stack that is not complete and regular is
-//! refused with the place where it is not, never repaired.
+//! Instances are grouped by their identifiers, their frames split by what makes
+//! images incomparable, and sorted by their distance along the normal: never by
+//! instance number or file name. Where every place is there several times, each
+//! time is a volume. A stack that is not complete and regular is refused with the
+//! place where it is not, never repaired.
 
 mod error;
 mod group;
+mod image;
+mod phase;
 mod read;
+mod slice;
 mod stack;
+mod uptake;
 
 pub use error::SeriesError;
 pub use read::read_series;
+pub use slice::SliceSource;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::dicom::{Instance, Kind};
 use crate::{
     geometry::Grid,
     study::{Identity, Modality},
 };
+use image::{Image, files_of};
 
 /// What a set of instances holds.
 #[derive(Debug, Default)]
@@ -33,7 +40,8 @@ pub struct Assembly {
     pub others: Vec<Other>,
 }
 
-/// A stack of slices that is a volume.
+/// A stack of slices that is a volume; of a series with time, echoes or b-values
+/// one for each.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Series {
@@ -50,8 +58,8 @@ pub struct Series {
     pub unit: Option<&'static str>,
     /// Where the voxels lie.
     pub grid: Grid,
-    /// One file a slice, slice 0 first.
-    pub files: Vec<PathBuf>,
+    /// Where each slice comes from, slice 0 first.
+    pub slices: Vec<SliceSource>,
     /// What was decided on the way, without any attribute of the patient.
     pub remarks: Vec<String>,
 }
@@ -87,13 +95,13 @@ pub struct Other {
 /// The order of the input does not matter. A series whose planes have two
 /// orientations, or whose slices are missing, irregular or ambiguous, is
 /// refused as a whole or in that part which is split from the rest by size,
-/// spacing, frame of reference, SOP class, image type, echo or flip angle.
-/// Only where two files have one SOP Instance UID are files read again, to
-/// compare them.
+/// spacing, frame of reference, SOP class, image type, unit, stack, echo,
+/// inversion time or flip angle. Only where two files have one SOP Instance UID
+/// are files read again, to compare them.
 ///
 /// # Source
-/// DICOM PS3.3 A.1.2.3 (series), C.7.6.2.1.1 (position and orientation),
-/// C.12.1 (SOP Instance UID).
+/// DICOM PS3.3 A.1.2.3 (series), C.7.6.2.1.1 (position and orientation), C.12.1
+/// (SOP Instance UID), C.7.6.16.2.2.4 (concatenations).
 pub fn assemble(instances: Vec<Instance>) -> Assembly {
     let mut assembly = Assembly::default();
     for group in group::by_series(instances) {
@@ -112,45 +120,60 @@ fn add_series(instances: Vec<Instance>, assembly: &mut Assembly) {
     if images.is_empty() {
         return;
     }
-    let refuse = |images: &[Instance], identity: &Identity, reason| Refused {
-        files: images.iter().map(|instance| instance.file.clone()).collect(),
-        identity: Some(identity.clone()),
-        reason,
-    };
-    if let Err(reason) = group::check_patients(&images) {
-        return assembly.refused.push(refuse(&images, &identity, reason));
-    }
     let files: Vec<PathBuf> = images.iter().map(|instance| instance.file.clone()).collect();
-    let (images, copies) = match group::without_copies(images) {
-        Ok(kept) => kept,
+    let (parts, copies) = match parts(images) {
+        Ok(parts) => parts,
         Err(reason) => {
             return assembly.refused.push(Refused { files, identity: Some(identity), reason });
         }
     };
-    if let Err(reason) = group::check_orientations(&images) {
-        return assembly.refused.push(refuse(&images, &identity, reason));
-    }
-    let stacks = group::split(images);
-    let several = stacks.len() > 1;
-    for (index, stack) in stacks.into_iter().enumerate() {
-        let mut identity = identity.clone();
-        if several {
-            identity.series = format!("{}#{}", identity.series, index + 1);
-        }
-        let slices = stack.clone();
-        match stack::volume(stack, identity.clone()) {
-            Ok(mut series) => {
-                if several {
-                    series.remarks.push(format!("part {} of a series that was split", index + 1));
+    let volumes: Vec<_> =
+        parts.into_iter().map(|part| (part.clone(), stack::volumes(part, &identity))).collect();
+    let split = volumes.len() > 1;
+    let count = volumes.iter().map(|(_, result)| result.as_ref().map_or(1, Vec::len));
+    let several = count.sum::<usize>() > 1;
+    let mut number = 0;
+    let mut numbered = || {
+        number += 1;
+        let series = &identity.series;
+        let series = if several { format!("{series}#{number}") } else { series.clone() };
+        Identity { series, ..identity.clone() }
+    };
+    for (part, (images, result)) in volumes.into_iter().enumerate() {
+        match result {
+            Ok(found) => {
+                for mut series in found {
+                    series.identity = numbered();
+                    if split {
+                        series
+                            .remarks
+                            .push(format!("part {} of a series that was split", part + 1));
+                    }
+                    if copies > 0 {
+                        series.remarks.push(format!("{copies} copies of files were passed over"));
+                    }
+                    assembly.series.push(series);
                 }
-                if copies > 0 {
-                    series.remarks.push(format!("{copies} copies of files were passed over"));
-                }
-                assembly.series.push(series);
             }
-            Err(reason) => assembly.refused.push(refuse(&slices, &identity, reason)),
+            Err(reason) => {
+                let files = files_of(images.iter().map(|image| &image.instance.file));
+                let identity = Some(numbered());
+                assembly.refused.push(Refused { files, identity, reason });
+            }
         }
     }
+}
+
+/// The frames of a series' images, split by what makes them incomparable, and how
+/// many copies were passed over.
+fn parts(images: Vec<Instance>) -> Result<(Vec<Vec<Image>>, usize), SeriesError> {
+    group::check_patients(&images)?;
+    let (images, copies) = group::without_copies(images)?;
+    group::check_concatenations(&images)?;
+    group::check_frames(&images)?;
+    let images: Vec<Image> = images.into_iter().map(Arc::new).flat_map(Image::all_of).collect();
+    group::check_orientations(&images)?;
+    Ok((group::split(images), copies))
 }
 
 fn add_other(instance: Instance, others: &mut Vec<Other>) {

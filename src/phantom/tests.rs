@@ -65,7 +65,7 @@ fn read(root: &Path, scan: &ScanTruth) -> (Array3<f32>, Grid) {
     let (all, _) = assembled(&path);
     let found = all.iter().find(|s| s.identity.series == *uid).unwrap();
     assert_eq!(found.modality.as_str(), scan.modality);
-    (series::read_series(&found.files, &found.grid).unwrap(), found.grid)
+    (series::read_series(&found.slices, &found.grid).unwrap(), found.grid)
 }
 
 fn correlation(a: &[f64], b: &[f64]) -> f64 {

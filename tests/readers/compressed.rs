@@ -9,14 +9,14 @@ use super::files::assemble_files;
 #[test]
 fn compressed_slices_have_their_values() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/fixtures");
-    for name in ["jpeg_lossless", "jpeg_2000"] {
+    for name in ["jpeg_lossless", "jpeg_2000", "jpeg_xl", "htj2k"] {
         let files: Vec<PathBuf> = (0..2).map(|k| folder.join(format!("{name}_{k}.dcm"))).collect();
         let assembly = assemble_files(&files);
         assert!(assembly.refused.is_empty(), "{name}: {:?}", assembly.refused);
         let series = &assembly.series[0];
         assert_eq!(series.grid.shape, [20, 24, 2]);
         assert_eq!(series.grid.spacing_mm(), [0.5, 0.75, 2.5]);
-        let voxels = read_series(&series.files, &series.grid).unwrap();
+        let voxels = read_series(&series.slices, &series.grid).unwrap();
         for ((slice, row, column), &value) in voxels.indexed_iter() {
             let expected =
                 (7 * row * column) as f32 - 40.0 * row as f32 - 1000.0 + 3.0 * slice as f32;
@@ -30,17 +30,17 @@ fn compressed_slices_have_their_values() {
 fn a_damaged_code_stream_is_an_error_or_a_picture() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/fixtures");
     let copy = tempfile::tempdir().unwrap();
-    for name in ["jpeg_lossless", "jpeg_2000"] {
+    for name in ["jpeg_lossless", "jpeg_2000", "jpeg_xl", "htj2k"] {
         let files: Vec<PathBuf> = (0..2).map(|k| folder.join(format!("{name}_{k}.dcm"))).collect();
         let mut series = assemble_files(&files).series.remove(0);
         let whole = std::fs::read(&files[0]).unwrap();
-        series.files[0] = copy.path().join("damaged.dcm");
+        series.slices[0].file = copy.path().join("damaged.dcm");
         let start = whole.windows(4).position(|w| w == [0xE0, 0x7F, 0x10, 0]).unwrap();
         for at in start..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x55;
-            std::fs::write(&series.files[0], &damaged).unwrap();
-            let _ = read_series(&series.files, &series.grid);
+            std::fs::write(&series.slices[0].file, &damaged).unwrap();
+            let _ = read_series(&series.slices, &series.grid);
         }
     }
 }

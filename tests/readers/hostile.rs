@@ -38,7 +38,7 @@ fn read_two(slice: impl Fn(&str) -> Vec<u8>) -> Result<Vec<f32>, SeriesError> {
         })
         .collect();
     let series = assemble_files(&files).series.remove(0);
-    read_series(&series.files, &series.grid).map(|voxels| voxels.into_raw_vec_and_offset().0)
+    read_series(&series.slices, &series.grid).map(|voxels| voxels.into_raw_vec_and_offset().0)
 }
 
 fn expected() -> Vec<f32> {
@@ -123,7 +123,6 @@ fn codecs_refuse_what_is_not_theirs() {
         (JPEG_2000, b"\xFF\x4F\xFF\x51\x00\x29"),
         (JPEG_2000, b""),
         (JPEG_LS, b"\xFF\xD8\xFF\xF7"),
-        ("1.2.3.4.5", b"private"),
     ] {
         let read = read_two(|p| {
             Raw::with_meta(Coding::Explicit, syntax).ct(p, 16, 1).fragments(&[code]).bytes
@@ -133,6 +132,11 @@ fn codecs_refuse_what_is_not_theirs() {
         };
         assert!(!source.to_string().contains("1.2."), "{source}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    let private = Raw::with_meta(Coding::Explicit, "1.2.3.4.5").ct("0\\0\\0", 16, 1);
+    let file = private.fragments(&[b"private"]).save(&folder, "private.dcm");
+    let error = open_header(&file).unwrap_err();
+    assert_eq!(error.to_string(), "this transfer syntax: not supported");
 }
 
 #[test]
@@ -283,7 +287,7 @@ fn any_byte_may_be_wrong() {
             let Ok(header) = open_header(&file) else { continue };
             let assembly = mivox::io::series::assemble(vec![header, open_header(&other).unwrap()]);
             for series in assembly.series {
-                let _ = read_series(&series.files, &series.grid);
+                let _ = read_series(&series.slices, &series.grid);
             }
         }
     }
@@ -325,7 +329,12 @@ fn objects_that_are_no_volume_have_a_kind() {
     colour.bytes.resize(colour.bytes.len() + 72, 0);
     let file = colour.save(&folder, "colour.dcm");
     assert_eq!(open_header(&file).unwrap().kind, Kind::NotAVolume("colour image"));
-    let frames = Raw::with_meta(Coding::Explicit, RLE).ct("0\\0\\0", 16, 7).fragments(&[b"0123"]);
+    let frames = Raw::with_meta(Coding::Explicit, RLE).ct("0\\0\\0", 16, 7);
+    let short = frames.fragments(&[b"0123"]).save(&folder, "short.dcm");
+    let error = open_header(&short).unwrap_err();
+    assert!(matches!(error, DicomError::Fragments { promised: 7, found: 1 }), "{error}");
+    let frames = Raw::with_meta(Coding::Explicit, RLE).ct("0\\0\\0", 16, 7);
+    let frames = frames.fragments(&[b"0123"; 7].map(|fragment| &fragment[..]));
     let assembly = assemble_files(&[frames.save(&folder, "frames.dcm")]);
     assert!(matches!(assembly.refused[0].reason, SeriesError::MultiFrame { frames: 7 }));
 }

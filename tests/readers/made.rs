@@ -132,7 +132,7 @@ fn a_shuffled_series_comes_back_as_it_was_made() {
     assert_eq!(series.grid.shape, made.grid.shape);
     assert_eq!((series.modality, series.unit), (Modality::Ct, Some("HU")));
     assert_eq!(series.identity.subject, "phantom");
-    let voxels = read_series(&series.files, &series.grid).unwrap();
+    let voxels = read_series(&series.slices, &series.grid).unwrap();
     assert_eq!(voxels, made.stored.mapv(f32::from));
 }
 
@@ -154,7 +154,7 @@ fn every_plane_and_a_tilted_gantry_keep_their_affine() {
         let made = Made::new(expected, 4);
         let assembly = assemble_files(&made.write_all());
         let series = &assembly.series[0];
-        let voxels = read_series(&series.files, &series.grid).unwrap();
+        let voxels = read_series(&series.slices, &series.grid).unwrap();
         // The reader stacks along the normal: the maker's order may be reversed.
         for ((k, j, i), &value) in voxels.indexed_iter() {
             let world = series.grid.world_mm(DVec3::new(i as f64, j as f64, k as f64));
@@ -269,7 +269,7 @@ fn echoes_of_one_series_become_two_volumes() {
     assert_eq!(modalities, [Modality::Pd, Modality::T2]);
     assert!(assembly.series[0].identity.series.ends_with("#1"));
     assert!(assembly.series[1].identity.series.ends_with("#2"));
-    let first = read_series(&assembly.series[0].files, &assembly.series[0].grid).unwrap();
+    let first = read_series(&assembly.series[0].slices, &assembly.series[0].grid).unwrap();
     assert_eq!(first, made.stored.mapv(f32::from));
 }
 
@@ -288,7 +288,7 @@ fn twelve_signed_bits_padding_and_a_rescale_a_slice() {
     let assembly = assemble_files(&files);
     let series = &assembly.series[0];
     assert_eq!((series.modality, series.unit), (Modality::Pet, Some("BQML")));
-    let voxels = read_series(&series.files, &series.grid).unwrap();
+    let voxels = read_series(&series.slices, &series.grid).unwrap();
     for ((k, j, i), &stored) in made.stored.indexed_iter() {
         let value = voxels[[k, j, i]];
         if stored == -60 {
@@ -308,11 +308,11 @@ fn a_file_that_changed_since_is_an_error() {
     moved.ras_from_voxel.translation += DVec3::new(0.0, 5.0, 0.0);
     made.write(1, Change::grid(moved));
     assert!(matches!(
-        read_series(&series.files, &series.grid),
+        read_series(&series.slices, &series.grid),
         Err(SeriesError::Moved { slice: 1, .. })
     ));
     assert!(matches!(
-        read_series(&series.files[1..], &series.grid),
+        read_series(&series.slices[1..], &series.grid),
         Err(SeriesError::FileCount { files: 3, slices: 4 })
     ));
 }

@@ -49,7 +49,7 @@ impl Raw {
             return self.u32(length);
         }
         self.bytes.extend_from_slice(vr);
-        if matches!(vr, b"OB" | b"OW" | b"SQ" | b"UN" | b"UT") {
+        if matches!(vr, b"OB" | b"OD" | b"OF" | b"OV" | b"OW" | b"SQ" | b"UN" | b"UT") {
             self.u16(0);
             self.u32(length);
         } else {

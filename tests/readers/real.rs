@@ -37,7 +37,7 @@ fn cropped_series_equal_their_nifti_twins() {
             let folder = scans.join("sarcoma/cropped").join(patient).join(name);
             let series = one_series(&folder.join("image"));
             assert_eq!((series.modality, series.unit), (modality, unit));
-            let ours = read_series(&series.files, &series.grid).unwrap();
+            let ours = read_series(&series.slices, &series.grid).unwrap();
             let (twin, head) = open_volume(&folder.join("nifti/image.nii.gz"), 0).unwrap();
             assert_eq!(series.grid.voxel_count(), head.grid.voxel_count());
             let highest = twin.iter().fold(0f32, |top, v| top.max(v.abs()));
@@ -66,15 +66,45 @@ fn raw_series_are_complete_and_named() {
         assert_eq!(series.grid.shape[2], slices);
         assert_eq!(series.modality, modality);
         assert_eq!(series.body_part, Some("EXTREMITY"));
-        let voxels = read_series(&series.files, &series.grid).unwrap();
+        let voxels = read_series(&series.slices, &series.grid).unwrap();
         assert!(voxels.iter().all(|v| v.is_finite()));
     }
     let pet = one_series(&raw.join("FDG_PET/image"));
-    assert_eq!(pet.remarks, ["gaps of 3.190 to 3.290 mm are taken as equal"]);
+    let remarks = ["gaps of 3.190 to 3.290 mm are taken as equal", "made SUV by body weight"];
+    assert_eq!((&pet.remarks[..], pet.unit), (&remarks.map(str::to_owned)[..], Some("GML")));
     let t1 = one_series(&raw.join("MR_T1/image"));
     let t2 = one_series(&raw.join("MR_T2/image"));
     assert_eq!(t1.frame_of_reference, t2.frame_of_reference);
     assert!(t1.grid.centre_mm().distance(t2.grid.centre_mm()) < 1.0);
+}
+
+/// The cropped PET was made SUV by another tool out of the raw one, whose voxels
+/// it has cut: the same place, the same value but for its rounding, which is to
+/// 7.8e-4 at most (the largest of its slopes).
+#[test]
+fn activity_becomes_the_uptake_that_another_tool_computed() {
+    let Some(scans) = scans() else { return };
+    let raw = one_series(&scans.join("sarcoma/raw/STS_001/FDG_PET/image"));
+    let cropped = one_series(&scans.join("sarcoma/cropped/STS_001/PET/image"));
+    assert_eq!((raw.unit, cropped.unit), (Some("GML"), Some("GML")));
+    let (ours, theirs) = (
+        read_series(&raw.slices, &raw.grid).unwrap(),
+        read_series(&cropped.slices, &cropped.grid).unwrap(),
+    );
+    let raw_from_cropped = raw.grid.ras_from_voxel.inverse() * cropped.grid.ras_from_voxel;
+    let mut compared = 0;
+    for ((k, j, i), &expected) in theirs.indexed_iter() {
+        let at = raw_from_cropped.transform_point3(DVec3::new(i as f64, j as f64, k as f64));
+        let near = at.round();
+        if (at - near).abs().max_element() > 0.02 {
+            continue;
+        }
+        let [i, j, k] = near.to_array().map(|n| n as usize);
+        let value = ours[[k, j, i]];
+        assert!((value - expected).abs() <= 8e-4, "{value} {expected}");
+        compared += 1;
+    }
+    assert!(compared > theirs.len() / 2, "{compared} of {}", theirs.len());
 }
 
 #[test]

@@ -1,231 +1,138 @@
-//! Compressed frames: fragments out of the file, then a codec of the registry.
+//! Compressed frames: one code stream to cells.
+//!
+//! The decoders are called here and not through the transfer syntax registry of
+//! `dicom`: its adapters refuse 1 and 32 bits, write a code stream of 8 bits
+//! into 16 as it comes, scale JPEG XL to the whole of 16 bits, guess frames out of
+//! fragments, and have no JPEG of 12 bits.
+
+mod codestream;
+mod jpeg;
+mod jpeg_2000;
+mod jpeg_ls;
+mod jpeg_xl;
+mod rle;
 
 use std::{
-    borrow::Cow,
     io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use dicom::{
-    encoding::{
-        Codec, TransferSyntaxIndex,
-        adapters::{PixelDataObject, RawPixelData},
-    },
-    transfer_syntax::TransferSyntaxRegistry,
-};
 use flate2::read::DeflateDecoder;
 
 use super::{
-    DicomError, PixelLayout, Plane, codestream::Codestream, pixels::words_of, source::Source, tags,
-    walk::Walked,
+    DicomError, PixelLayout,
+    cells::{Cells, Packing},
 };
+use codestream::Codestream;
 
-/// Fragments of one frame: a slice has one, rarely a few.
-const MAX_FRAGMENTS: usize = 1 << 16;
-
-/// Passes over encapsulated pixel data: that it is there, to its delimiter.
-pub(super) fn skip_fragments(mut source: Source) -> Result<(), DicomError> {
-    each_fragment(&mut source, |source, _, length| source.skip(length))
+/// How frames are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    /// JPEG baseline, extended and lossless.
+    Jpeg,
+    /// JPEG-LS, lossless and near-lossless.
+    JpegLs,
+    /// JPEG 2000 and High-Throughput JPEG 2000.
+    Jpeg2000,
+    /// JPEG XL.
+    JpegXl,
+    /// Run lengths.
+    Rle,
+    /// Each frame deflated.
+    Deflate,
+    /// Each frame as it is.
+    Uncompressed,
 }
 
-fn each_fragment(
-    source: &mut Source,
-    mut fragment: impl FnMut(&mut Source, usize, u64) -> Result<(), DicomError>,
-) -> Result<(), DicomError> {
-    for index in 0..MAX_FRAGMENTS {
-        let at = source.at();
-        let mut head = [0; 8];
-        source.fill(&mut head)?;
-        let [g0, g1, e0, e1, l0, l1, l2, l3] = head;
-        let tag = (u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1]));
-        match tag {
-            tags::SEQUENCE_END => return Ok(()),
-            tags::ITEM => {
-                fragment(source, index, u64::from(u32::from_le_bytes([l0, l1, l2, l3])))?;
+impl Codec {
+    /// The compression of a transfer syntax; none where pixels are native.
+    ///
+    /// # Errors
+    /// [`DicomError::Unsupported`] for a video, a private or an unknown syntax.
+    ///
+    /// # Source
+    /// DICOM PS3.6 table A-1.
+    pub(super) fn of(transfer_syntax: &str) -> Result<Option<Self>, DicomError> {
+        let unknown = DicomError::Unsupported { what: "this transfer syntax" };
+        let Some(rest) = transfer_syntax.strip_prefix("1.2.840.10008.1.2") else {
+            return Err(unknown);
+        };
+        Ok(Some(match rest {
+            "" | ".1" | ".2" | ".1.99" => return Ok(None),
+            ".4.50" | ".4.51" | ".4.57" | ".4.70" => Self::Jpeg,
+            ".4.80" | ".4.81" => Self::JpegLs,
+            ".4.90" | ".4.91" | ".4.92" | ".4.93" | ".4.201" | ".4.202" | ".4.203" => {
+                Self::Jpeg2000
             }
-            _ => return Err(DicomError::Structure { at, what: "no fragment of pixel data" }),
+            ".4.110" | ".4.111" | ".4.112" => Self::JpegXl,
+            ".5" => Self::Rle,
+            ".8.1" => Self::Deflate,
+            ".1.98" => Self::Uncompressed,
+            _ => return Err(unknown),
+        }))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "JPEG",
+            Self::JpegLs => "JPEG-LS",
+            Self::Jpeg2000 => "JPEG 2000",
+            Self::JpegXl => "JPEG XL",
+            Self::Rle => "RLE",
+            Self::Deflate => "deflate",
+            Self::Uncompressed => "uncompressed",
         }
     }
-    Err(DicomError::Structure { at: source.at(), what: "too many fragments of pixel data" })
+
+    /// Whether *High Bit* says where the bits lie: a code stream has them lowest.
+    pub(super) fn keeps_high_bit(self) -> bool {
+        matches!(self, Self::Rle | Self::Deflate | Self::Uncompressed)
+    }
+
+    /// The cells of a frame. The size that the code stream declares is compared
+    /// with the layout before a decoder sees it.
+    pub(super) fn decode(self, bytes: Vec<u8>, layout: &PixelLayout) -> Result<Cells, DicomError> {
+        let stream = match self {
+            Self::Jpeg | Self::JpegLs => Codestream::of_jpeg(&bytes),
+            Self::Jpeg2000 => Codestream::of_jpeg_2000(&bytes),
+            _ => None,
+        };
+        if let Some(stream) = &stream {
+            stream.check(layout)?;
+        }
+        let decode = || match (self, stream) {
+            (Self::Jpeg | Self::JpegLs | Self::Jpeg2000, None) => {
+                Err(self.refused("no size in the compressed image"))
+            }
+            (Self::Jpeg, Some(stream)) => jpeg::decode(&bytes, &stream),
+            (Self::JpegLs, Some(stream)) => jpeg_ls::decode(&bytes, &stream),
+            (Self::Jpeg2000, Some(_)) => jpeg_2000::decode(&bytes, layout),
+            (Self::JpegXl, _) => jpeg_xl::decode(&bytes, layout),
+            (Self::Rle, _) => rle::decode(&bytes, layout),
+            (Self::Deflate, _) => {
+                Cells::of_native(inflate(&bytes, layout)?, Packing::PLAIN, layout)
+            }
+            (Self::Uncompressed, _) => {
+                let mut bytes = bytes.clone();
+                bytes.truncate(layout.bits_of_frame().div_ceil(8) as usize);
+                Cells::of_native(bytes, Packing::PLAIN, layout)
+            }
+        };
+        // Decoders index out of range on some damaged data.
+        let fault = DicomError::CodecFault { codec: self.name() };
+        let cells = catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(fault))?;
+        let (promised, found) = (layout.samples_of_frame() as u64, cells.len() as u64);
+        if found == promised { Ok(cells) } else { Err(DicomError::PixelLength { promised, found }) }
+    }
+
+    fn refused(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DicomError {
+        DicomError::Codec { codec: self.name(), source: source.into() }
+    }
 }
 
-/// The words of a compressed single-frame image.
-pub(super) fn decode(
-    mut walked: Walked,
-    plane: &Plane,
-    layout: PixelLayout,
-) -> Result<Vec<u16>, DicomError> {
-    let codec = name(&walked.transfer_syntax)
-        .ok_or(DicomError::Unsupported { what: "this transfer syntax" })?;
-    let mut bytes = Vec::new();
-    each_fragment(&mut walked.source, |source, index, length| {
-        // The first item is the offset table, which one frame does not need.
-        if index == 0 {
-            return source.skip(length);
-        }
-        bytes.append(&mut source.take(length)?);
-        Ok(())
-    })?;
-    let at = walked.source.at();
-    let unreadable = |what| Err(DicomError::Structure { at, what });
-    let count = plane.rows * plane.columns;
-    let mut bits = layout.bits_allocated;
-    let stream = match codec {
-        JPEG => Codestream::of_jpeg(&bytes),
-        JPEG_2000 => Codestream::of_jpeg_2000(&bytes),
-        _ => None,
-    };
-    if let Some(stream) = stream {
-        let expected = (plane.columns as u32, plane.rows as u32);
-        let found = (stream.columns, stream.rows);
-        if found != expected {
-            return Err(DicomError::CodestreamSize { found, expected });
-        }
-        if stream.components != 1 {
-            return Err(DicomError::Unsupported { what: "a colour image" });
-        }
-        // The JPEG codec writes as many bytes a sample as the code stream has,
-        // whatever the header says; JPEG 2000 follows the header.
-        if codec == JPEG {
-            bits = if stream.precision <= 8 { 8 } else { 16 };
-        }
-    } else if [JPEG, JPEG_2000].contains(&codec) {
-        return unreadable("a compressed image without size");
-    }
-    // The codec reserves as many segments as the first four bytes say.
-    let segments = bytes.first_chunk::<4>().map_or(0, |n| u32::from_le_bytes(*n));
-    if codec == RLE && segments != u32::from(bits / 8) {
-        return unreadable("a number of run-length segments that its bits do not make");
-    }
-    let expected = count * usize::from(bits / 8);
-    let decoded = if walked.transfer_syntax == tags::DEFLATED_FRAME {
-        inflate(&bytes, expected)?
-    } else {
-        let rows = plane.rows as u16;
-        let columns = plane.columns as u16;
-        let frame =
-            Frame { transfer_syntax: &walked.transfer_syntax, rows, columns, bits, layout, bytes };
-        // The codecs index out of range on some damaged data.
-        catch_unwind(AssertUnwindSafe(|| frame.decode(codec)))
-            .unwrap_or(Err(DicomError::CodecFault { codec }))?
-    };
-    if decoded.len() < expected {
-        let (promised, found) = (expected as u64, decoded.len() as u64);
-        return Err(DicomError::PixelLength { promised, found });
-    }
-    let mut words = words_of(&decoded, bits, false);
-    words.truncate(count);
-    Ok(words)
-}
-
-const JPEG: &str = "JPEG";
-const JPEG_2000: &str = "JPEG 2000";
-const RLE: &str = "RLE";
-
-/// The compression of a transfer syntax.
-///
-/// # Source
-/// DICOM PS3.6 table A-1.
-pub(super) fn name(transfer_syntax: &str) -> Option<&'static str> {
-    Some(match transfer_syntax.strip_prefix("1.2.840.10008.1.2.")? {
-        "4.50" | "4.51" | "4.57" | "4.70" => JPEG,
-        "4.80" | "4.81" => "JPEG-LS",
-        "4.90" | "4.91" | "4.92" | "4.93" | "4.201" | "4.202" | "4.203" => JPEG_2000,
-        "4.110" | "4.111" | "4.112" => "JPEG XL",
-        "5" => RLE,
-        "8.1" => "deflate",
-        "1.98" => "uncompressed",
-        _ => return None,
-    })
-}
-
-fn inflate(bytes: &[u8], expected: usize) -> Result<Vec<u8>, DicomError> {
+fn inflate(bytes: &[u8], layout: &PixelLayout) -> Result<Vec<u8>, DicomError> {
     let mut out = Vec::new();
-    let mut decoder = DeflateDecoder::new(bytes).take(expected as u64);
-    decoder
-        .read_to_end(&mut out)
-        .map_err(|error| DicomError::Codec { codec: "deflate", source: error.into() })?;
+    let mut decoder = DeflateDecoder::new(bytes).take(layout.bits_of_frame().div_ceil(8));
+    decoder.read_to_end(&mut out).map_err(|error| Codec::Deflate.refused(error))?;
     Ok(out)
-}
-
-/// One frame in the shape that the registry's codecs ask for.
-struct Frame<'a> {
-    transfer_syntax: &'a str,
-    rows: u16,
-    columns: u16,
-    bits: u16,
-    layout: PixelLayout,
-    bytes: Vec<u8>,
-}
-
-impl Frame<'_> {
-    fn decode(&self, codec: &'static str) -> Result<Vec<u8>, DicomError> {
-        let missing = match codec {
-            "JPEG-LS" => "JPEG-LS, which this build has no decoder for",
-            "JPEG XL" => "JPEG XL, which this build has no decoder for",
-            _ => "this transfer syntax",
-        };
-        let syntax = TransferSyntaxRegistry.get(self.transfer_syntax);
-        let Some(Codec::EncapsulatedPixelData(Some(reader), _)) = syntax.map(|s| s.codec()) else {
-            return Err(DicomError::Unsupported { what: missing });
-        };
-        let mut decoded = Vec::new();
-        reader
-            .decode_frame(self, 0, &mut decoded)
-            .map_err(|error| DicomError::Codec { codec, source: Box::new(error) })?;
-        Ok(decoded)
-    }
-}
-
-impl PixelDataObject for Frame<'_> {
-    fn transfer_syntax_uid(&self) -> &str {
-        self.transfer_syntax
-    }
-
-    fn rows(&self) -> Option<u16> {
-        Some(self.rows)
-    }
-
-    fn cols(&self) -> Option<u16> {
-        Some(self.columns)
-    }
-
-    fn samples_per_pixel(&self) -> Option<u16> {
-        Some(1)
-    }
-
-    fn bits_allocated(&self) -> Option<u16> {
-        Some(self.bits)
-    }
-
-    fn bits_stored(&self) -> Option<u16> {
-        Some(self.layout.bits_stored)
-    }
-
-    fn photometric_interpretation(&self) -> Option<&str> {
-        Some("MONOCHROME2")
-    }
-
-    fn number_of_frames(&self) -> Option<u32> {
-        Some(1)
-    }
-
-    fn number_of_fragments(&self) -> Option<u32> {
-        Some(1)
-    }
-
-    fn fragment(&self, fragment: usize) -> Option<Cow<'_, [u8]>> {
-        (fragment == 0).then_some(Cow::Borrowed(&self.bytes))
-    }
-
-    fn offset_table(&self) -> Option<Cow<'_, [u32]>> {
-        None
-    }
-
-    fn raw_pixel_data(&self) -> Option<RawPixelData> {
-        Some(RawPixelData {
-            fragments: std::iter::once(self.bytes.clone()).collect(),
-            offset_table: std::iter::empty().collect(),
-        })
-    }
 }

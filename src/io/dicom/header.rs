@@ -2,17 +2,15 @@
 
 use std::{fs::File, path::Path};
 
-use glam::DVec3;
-
 use super::{
-    DicomError, Instance, Kind, MrTiming, PixelLayout, Plane,
+    DicomError, Instance, Kind, Photometric, PixelLayout, frame,
+    pixel_data::PixelData,
     source::Source,
-    tags,
-    values::Values,
-    walk::{PixelStart, Walked, walk},
-    weighting,
+    suv, tags,
+    values::{Attributes, Values},
+    walk::{Walked, walk},
 };
-use crate::study::{Modality, known_body_part};
+use crate::study::known_body_part;
 
 /// The header of the DICOM file at a path; its pixels are not read, but it is
 /// checked that they are there.
@@ -23,40 +21,40 @@ use crate::study::{Modality, known_body_part};
 /// [`Instance::complete`].
 ///
 /// # Source
-/// DICOM PS3.3 C.7.6.2 (plane), C.7.6.3 (pixels), C.11.1 (rescale).
+/// DICOM PS3.3 C.7.6.2 (plane), C.7.6.3 (pixels), C.7.6.16 (multi-frame).
 pub fn open_header(path: &Path) -> Result<Instance, DicomError> {
-    let walked = walk(Source::new(File::open(path)?)?)?;
-    let mut instance = Instance::from_walk(path, &walked)?;
+    Ok(open(path)?.instance)
+}
+
+/// A file whose header was read.
+pub(super) struct Opened {
+    pub(super) walked: Walked,
+    pub(super) instance: Instance,
+    /// Where the pixels of an image lie.
+    pub(super) data: Option<PixelData>,
+}
+
+pub(super) fn open(path: &Path) -> Result<Opened, DicomError> {
+    let mut walked = walk(Source::new(File::open(path)?)?)?;
+    let mut instance = Instance::of(path, &walked)?;
+    let own = &walked.values.own;
+    let mut data = None;
     if instance.kind == Kind::Image {
-        let layout = instance.pixels.ok_or(DicomError::NoPixels)?;
-        let start = walked.pixels.ok_or(DicomError::NoPixels)?;
-        check_length(&instance, &layout, start)?;
-        if start.length.is_none() {
-            super::codec::skip_fragments(walked.source)?;
+        let layout = PixelLayout::of(own)?;
+        instance.pixels = Some(layout);
+        data = Some(PixelData::find(&mut walked, &layout, instance.number_of_frames)?);
+        match layout.photometric {
+            Photometric::Grey => {}
+            Photometric::Palette => instance.kind = Kind::NotAVolume("palette image"),
+            _ => instance.kind = Kind::NotAVolume("colour image"),
         }
+        let frames = instance.number_of_frames;
+        instance.frames = frame::frames_of(&walked, instance.kind, &layout, frames)?;
+        instance.modality = instance.frames.first().and_then(|frame| frame.modality);
+    } else if walked.pixels.is_some() {
+        instance.pixels = PixelLayout::of(own).ok();
     }
-    if layout_is_colour(&instance) {
-        instance.kind = Kind::NotAVolume("colour image");
-    }
-    Ok(instance)
-}
-
-fn layout_is_colour(instance: &Instance) -> bool {
-    instance.kind == Kind::Image && instance.pixels.is_some_and(|layout| layout.samples != 1)
-}
-
-/// Native pixel data must hold all frames.
-fn check_length(
-    instance: &Instance,
-    layout: &PixelLayout,
-    start: PixelStart,
-) -> Result<(), DicomError> {
-    let (Some(found), Some(plane)) = (start.length, instance.plane) else { return Ok(()) };
-    let bits = (plane.rows * plane.columns) as u64
-        * u64::from(layout.samples)
-        * u64::from(layout.bits_allocated);
-    let promised = bits.div_ceil(8).saturating_mul(u64::from(instance.frames));
-    if promised > found { Err(DicomError::PixelLength { promised, found }) } else { Ok(()) }
+    Ok(Opened { walked, instance, data })
 }
 
 impl Instance {
@@ -84,155 +82,68 @@ impl Instance {
         Ok(())
     }
 
-    pub(super) fn from_walk(path: &Path, walked: &Walked) -> Result<Self, DicomError> {
+    /// All but the frames and how pixels are stored.
+    fn of(path: &Path, walked: &Walked) -> Result<Self, DicomError> {
         let values = &walked.values;
-        let sop_class = values.text(tags::SOP_CLASS).unwrap_or_default().into_owned();
-        let image_type = values.words(tags::IMAGE_TYPE);
-        let code = values.text(tags::MODALITY).unwrap_or_default().to_ascii_uppercase();
+        let own = &values.own;
+        let sop_class = own.text(tags::SOP_CLASS).unwrap_or_default().into_owned();
+        let code = own.text(tags::MODALITY).unwrap_or_default().to_ascii_uppercase();
         if sop_class.is_empty() && code.is_empty() {
             return Err(DicomError::Missing { attribute: tags::name(tags::SOP_CLASS) });
         }
-        let kind = Kind::of(&sop_class, &image_type, &code);
-        let timing = timing(values);
-        let modality = match code.as_str() {
-            "CT" => Some(Modality::Ct),
-            "PT" => Some(Modality::Pet),
-            "NM" => Some(Modality::Spect),
-            "MR" => Some(weighting::weighting(values, &timing, &image_type)),
-            _ => None,
-        };
-        let image = kind == Kind::Image;
+        let (unit, suv_factor) = unit(values, &code);
         // Anonymisers empty these; `complete` fills them in.
-        let identifier = |tag| values.text(tag).unwrap_or_default().into_owned();
+        let identifier = |tag| own.text(tag).unwrap_or_default().into_owned();
         Ok(Self {
             file: path.to_owned(),
             patient_id: identifier(tags::PATIENT_ID),
             study_uid: identifier(tags::STUDY_INSTANCE),
             series_uid: identifier(tags::SERIES_INSTANCE),
             sop_uid: identifier(tags::SOP_INSTANCE),
-            frame_of_reference: values.text(tags::FRAME_OF_REFERENCE).map(|uid| uid.into_owned()),
+            frame_of_reference: own.text(tags::FRAME_OF_REFERENCE).map(|uid| uid.into_owned()),
+            kind: Kind::of(&sop_class, &own.words(tags::IMAGE_TYPE), &code),
             sop_class,
             transfer_syntax: walked.transfer_syntax.clone(),
-            kind,
-            modality,
-            body_part: values.text(tags::BODY_PART).and_then(|word| known_body_part(&word)),
-            image_type,
-            plane: if image { plane(values)? } else { None },
-            frames: frames(values)?,
-            pixels: if image { Some(layout(values)?) } else { None },
-            unit: unit(values, &code),
-            timing,
-            instance_number: values.decimal(tags::INSTANCE_NUMBER).map(|n| n as i64),
-            temporal_position: values.decimal(tags::TEMPORAL_POSITION).map(|n| n as i64),
-            acquisition_time: values.text(tags::ACQUISITION_TIME).map(|time| time.into_owned()),
+            modality: None,
+            body_part: own.text(tags::BODY_PART).and_then(|word| known_body_part(&word)),
+            number_of_frames: number_of_frames(own)?,
+            frames: Vec::new(),
+            pixels: None,
+            unit,
+            suv_factor,
+            concatenation: own.text(tags::CONCATENATION).map(|uid| {
+                let total = own.u16(tags::CONCATENATION_TOTAL).ok().flatten();
+                (uid.into_owned(), total)
+            }),
+            instance_number: own.decimal(tags::INSTANCE_NUMBER).map(|n| n as i64),
+            acquisition_time: own.text(tags::ACQUISITION_TIME).map(|time| time.into_owned()),
         })
     }
 }
 
-fn frames(values: &Values) -> Result<u32, DicomError> {
+fn number_of_frames(own: &Attributes) -> Result<u32, DicomError> {
     let attribute = tags::name(tags::NUMBER_OF_FRAMES);
-    match values.decimals::<1>(tags::NUMBER_OF_FRAMES)? {
+    match own.decimals::<1>(tags::NUMBER_OF_FRAMES)? {
         None => Ok(1),
         Some([n]) if n >= 1.0 && n <= f64::from(i32::MAX) && n.fract() == 0.0 => Ok(n as u32),
         Some(_) => Err(DicomError::Malformed { attribute }),
     }
 }
 
-fn timing(values: &Values) -> MrTiming {
-    MrTiming {
-        repetition_ms: values.decimal(tags::REPETITION_TIME),
-        echo_ms: values.decimal(tags::ECHO_TIME),
-        inversion_ms: values.decimal(tags::INVERSION_TIME),
-        flip_degrees: values.decimal(tags::FLIP_ANGLE),
-        echo_number: values.decimal(tags::ECHO_NUMBERS).map(|n| n as i64),
-        trigger_ms: values.decimal(tags::TRIGGER_TIME),
-        b_value: values.f64(tags::B_VALUE),
-    }
-}
-
-/// The plane of a single-frame image; none where position, orientation or
-/// spacing is absent, as in a multi-frame image, which has them by frame.
-fn plane(values: &Values) -> Result<Option<Plane>, DicomError> {
-    let rows = usize::from(values.required_u16(tags::ROWS)?);
-    let columns = usize::from(values.required_u16(tags::COLUMNS)?);
-    for (size, tag) in [(rows, tags::ROWS), (columns, tags::COLUMNS)] {
-        if size == 0 {
-            return Err(DicomError::Malformed { attribute: tags::name(tag) });
-        }
-    }
-    let position = values.decimals::<3>(tags::IMAGE_POSITION)?;
-    let orientation = values.decimals::<6>(tags::IMAGE_ORIENTATION)?;
-    let spacing = values.decimals::<2>(tags::PIXEL_SPACING)?;
-    let (Some(position), Some([a, b, c, d, e, f]), Some(spacing_mm)) =
-        (position, orientation, spacing)
-    else {
-        return Ok(None);
-    };
-    if spacing_mm.iter().any(|&mm| !(1e-6..1e6).contains(&mm)) {
-        return Err(DicomError::Malformed { attribute: tags::name(tags::PIXEL_SPACING) });
-    }
-    let (row, column) = (DVec3::new(a, b, c), DVec3::new(d, e, f));
-    // Files round the cosines to as few as four digits.
-    let is_unit = |v: DVec3| (v.length() - 1.0).abs() < 1e-2;
-    if !is_unit(row) || !is_unit(column) || row.dot(column).abs() > 1e-2 {
-        return Err(DicomError::Malformed { attribute: tags::name(tags::IMAGE_ORIENTATION) });
-    }
-    Ok(Some(Plane {
-        rows,
-        columns,
-        spacing_mm,
-        along_row: row.normalize(),
-        along_column: column.normalize(),
-        position_mm: DVec3::from_array(position),
-    }))
-}
-
-fn layout(values: &Values) -> Result<PixelLayout, DicomError> {
-    let bits_allocated = values.required_u16(tags::BITS_ALLOCATED)?;
-    let bits_stored = values.u16(tags::BITS_STORED)?.unwrap_or(bits_allocated);
-    let high_bit = values.u16(tags::HIGH_BIT)?.unwrap_or(bits_stored.saturating_sub(1));
-    if bits_stored == 0 || bits_stored > bits_allocated {
-        return Err(DicomError::Malformed { attribute: tags::name(tags::BITS_STORED) });
-    }
-    if high_bit >= bits_allocated || high_bit + 1 < bits_stored {
-        return Err(DicomError::Malformed { attribute: tags::name(tags::HIGH_BIT) });
-    }
-    let signed = values.u16(tags::PIXEL_REPRESENTATION)?.unwrap_or(0) == 1;
-    let number = |bits: u16| if signed { i32::from(bits as i16) } else { i32::from(bits) };
-    let padding = values.u16(tags::PADDING)?.map(number);
-    let limit = values.u16(tags::PADDING_LIMIT)?.map(number);
-    let decimal = |tag| values.decimals::<1>(tag).map(|number| number.map(|[n]| n));
-    let slope = decimal(tags::RESCALE_SLOPE)?.unwrap_or(1.0);
-    if slope == 0.0 {
-        return Err(DicomError::Malformed { attribute: tags::name(tags::RESCALE_SLOPE) });
-    }
-    if values.contains(tags::MODALITY_LUT) {
-        return Err(DicomError::Unsupported { what: "a Modality LUT Sequence" });
-    }
-    Ok(PixelLayout {
-        bits_allocated,
-        bits_stored,
-        high_bit,
-        signed,
-        samples: values.u16(tags::SAMPLES_PER_PIXEL)?.unwrap_or(1),
-        slope,
-        intercept: decimal(tags::RESCALE_INTERCEPT)?.unwrap_or(0.0),
-        padding: padding.map(|p| (p.min(limit.unwrap_or(p)), p.max(limit.unwrap_or(p)))),
-    })
-}
-
-/// The unit of the values after rescale, from the standard's list.
+/// The unit of the values after rescale, from the standard's list, and what makes
+/// them g/ml of a PET.
 ///
 /// # Source
 /// DICOM PS3.3 C.8.9.1.1.3 (*Units* of PET); C.11.1.1.2 (HU is the default of CT).
-fn unit(values: &Values, modality: &str) -> Option<&'static str> {
+fn unit(values: &Values, modality: &str) -> (Option<&'static str>, Result<f64, &'static str>) {
     const PET: [&str; 6] = ["BQML", "GML", "CM2ML", "CNTS", "PROPCNTS", "CPS"];
     match modality {
-        "CT" => Some("HU"),
+        "CT" => (Some("HU"), Err("no PET")),
         "PT" => {
-            let words = values.words(tags::UNITS);
-            PET.into_iter().find(|unit| words.iter().any(|word| word == unit))
+            let words = values.own.words(tags::UNITS);
+            let unit = PET.into_iter().find(|unit| words.iter().any(|word| word == unit));
+            (unit, suv::factor(values))
         }
-        _ => None,
+        _ => (None, Err("no PET")),
     }
 }

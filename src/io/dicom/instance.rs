@@ -2,9 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use glam::DVec3;
-
-use super::Kind;
+use super::{Frame, Kind, PixelLayout};
 use crate::study::Modality;
 
 /// One DICOM instance: its real identifiers and what is needed to place it in
@@ -36,83 +34,25 @@ pub struct Instance {
     pub modality: Option<Modality>,
     /// *Body Part Examined*, where it is one of the standard's words.
     pub body_part: Option<&'static str>,
-    /// *Image Type*, upper case.
-    pub image_type: Vec<String>,
-    /// Where its pixels lie, where the header says so.
-    pub plane: Option<Plane>,
     /// *Number of Frames*; 1 where it is absent.
-    pub frames: u32,
+    pub number_of_frames: u32,
+    /// Its planes, in the order of the file: its frames, or the tiles of a
+    /// mosaic. Empty where it is no plane of a volume.
+    pub frames: Vec<Frame>,
     /// How its pixels are stored; none where it has no pixels.
     pub pixels: Option<PixelLayout>,
     /// Unit of the values after rescale: `HU`, or one of the standard's words
     /// for PET.
     pub unit: Option<&'static str>,
-    /// Timing of MR.
-    pub timing: MrTiming,
+    /// What makes the values of a PET standardised uptake by body weight in
+    /// g/ml, or why there is none.
+    pub suv_factor: Result<f64, &'static str>,
+    /// *Concatenation UID* and the number of instances that belong together.
+    pub concatenation: Option<(String, Option<u16>)>,
     /// *Instance Number*.
     pub instance_number: Option<i64>,
-    /// *Temporal Position Identifier*.
-    pub temporal_position: Option<i64>,
     /// *Acquisition Time* as written.
     pub acquisition_time: Option<String>,
-}
-
-/// Where the pixels of an instance lie, in DICOM's LPS+ mm.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Plane {
-    /// *Rows*.
-    pub rows: usize,
-    /// *Columns*.
-    pub columns: usize,
-    /// Distance in mm between the centres of neighbouring rows, then columns.
-    pub spacing_mm: [f64; 2],
-    /// Unit vector along a row: the way the column index grows.
-    pub along_row: DVec3,
-    /// Unit vector along a column: the way the row index grows.
-    pub along_column: DVec3,
-    /// Centre of the first pixel.
-    pub position_mm: DVec3,
-}
-
-/// How pixels are stored, and what turns them into values.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PixelLayout {
-    /// 8 or 16 in what can be read.
-    pub bits_allocated: u16,
-    /// Bits that carry the value.
-    pub bits_stored: u16,
-    /// The highest of them, counted from 0.
-    pub high_bit: u16,
-    /// Whether the stored number is two's complement.
-    pub signed: bool,
-    /// 1 for grey, 3 for colour.
-    pub samples: u16,
-    /// Value per stored unit.
-    pub slope: f64,
-    /// Value of a stored zero.
-    pub intercept: f64,
-    /// Lowest and highest stored number that stand for "nothing here".
-    pub padding: Option<(i32, i32)>,
-}
-
-/// Times and angle of an MR sequence, and what else tells echoes and
-/// directions apart.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct MrTiming {
-    /// TR in ms.
-    pub repetition_ms: Option<f64>,
-    /// TE in ms.
-    pub echo_ms: Option<f64>,
-    /// TI in ms.
-    pub inversion_ms: Option<f64>,
-    /// Flip angle in degrees.
-    pub flip_degrees: Option<f64>,
-    /// *Echo Number*, the first one.
-    pub echo_number: Option<i64>,
-    /// *Trigger Time* in ms.
-    pub trigger_ms: Option<f64>,
-    /// b-value in s/mm².
-    pub b_value: Option<f64>,
 }
 
 impl fmt::Debug for Instance {
@@ -120,7 +60,7 @@ impl fmt::Debug for Instance {
         f.debug_struct("Instance")
             .field("kind", &self.kind)
             .field("modality", &self.modality)
-            .field("frames", &self.frames)
+            .field("frames", &self.number_of_frames)
             .finish_non_exhaustive()
     }
 }

@@ -1,210 +1,145 @@
-//! The pixels of one slice: stored bits to values.
+//! The pixels of a file, frame by frame.
 
-use std::{fs::File, path::Path};
-
-use ndarray::Array2;
-
-use super::{
-    DicomError, Instance, Kind, PixelLayout, Plane, codec,
-    source::Source,
-    tags,
-    walk::{PixelStart, Walked, walk},
+use std::{
+    path::Path,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
-/// One slice, read.
+use ndarray::Array3;
+
+use super::{
+    DicomError, Instance, PixelLayout,
+    cells::Cells,
+    header::{Opened, open},
+    mosaic::Tiling,
+    pixel_data::PixelData,
+    source::Source,
+    transform::{Transform, Unpack},
+    values::Values,
+};
+
+/// A file whose frames are read one by one, by several threads if need be.
 #[derive(Debug)]
-#[non_exhaustive]
-pub struct Slice {
-    /// Its header, read with the pixels.
-    pub instance: Instance,
-    /// Where it lies.
-    pub plane: Plane,
-    /// Values after rescale `[j, i]` (row, column); `NaN` is padding.
-    pub values: Array2<f32>,
-}
-
-/// The slice at a path.
-///
-/// `check` sees header and plane before anything is allocated for pixels, and
-/// its error ends the reading.
-pub(in crate::io) fn open_slice<E: From<DicomError>>(
-    path: &Path,
-    check: impl FnOnce(&Instance, &Plane) -> Result<(), E>,
-) -> Result<Slice, E> {
-    let walked =
-        walk(Source::new(File::open(path).map_err(DicomError::Io)?).map_err(DicomError::Io)?)?;
-    let instance = Instance::from_walk(path, &walked)?;
-    if instance.kind != Kind::Image {
-        return Err(DicomError::Unsupported { what: "an object that is no image" }.into());
-    }
-    let attribute = tags::name(tags::IMAGE_POSITION);
-    let plane = instance.plane.ok_or(DicomError::Missing { attribute })?;
-    let layout = instance.pixels.ok_or(DicomError::NoPixels)?;
-    check(&instance, &plane)?;
-    let words = words(walked, &instance, &plane, layout)?;
-    let values = values(&words, layout);
-    let shape = (plane.rows, plane.columns);
-    let promised = (plane.rows * plane.columns) as u64;
-    let wrong = DicomError::PixelLength { promised, found: words.len() as u64 };
-    let values = Array2::from_shape_vec(shape, values).map_err(|_| wrong)?;
-    Ok(Slice { instance, plane, values })
-}
-
-/// The stored words of a single-frame grey image, bits not yet unpacked.
-fn words(
-    walked: Walked,
-    instance: &Instance,
-    plane: &Plane,
+pub struct FrameReader {
+    instance: Instance,
     layout: PixelLayout,
-) -> Result<Vec<u16>, DicomError> {
-    let start = walked.pixels.ok_or(DicomError::NoPixels)?;
-    let unsupported = |what| Err(DicomError::Unsupported { what });
-    if start.tag != tags::PIXEL_DATA {
-        return unsupported("float pixel data");
+    values: Values,
+    data: PixelData,
+    source: Mutex<Source>,
+    /// The values of a mosaic, which all its slices are cut from.
+    mosaic: Option<(Tiling, OnceLock<Vec<f32>>)>,
+}
+
+impl FrameReader {
+    /// Opens a file that has pixels, whatever its kind.
+    ///
+    /// # Errors
+    /// [`DicomError`] as [`open_header`](super::open_header), and where there
+    /// are no pixels.
+    pub fn open(path: &Path) -> Result<Self, DicomError> {
+        let Opened { mut walked, instance, data } = open(path)?;
+        let layout = match instance.pixels {
+            Some(layout) => layout,
+            None if walked.pixels.is_none() => return Err(DicomError::NoPixels),
+            None => PixelLayout::of(&walked.values.own)?,
+        };
+        let data = match data {
+            Some(data) => data,
+            None => PixelData::find(&mut walked, &layout, instance.number_of_frames)?,
+        };
+        let tiling = Tiling::of(&walked.values, &layout).filter(|_| instance.frames.len() > 1);
+        Ok(Self {
+            source: Mutex::new(data.seekable(walked.source)?),
+            values: walked.values,
+            mosaic: tiling.map(|tiling| (tiling, OnceLock::new())),
+            instance,
+            layout,
+            data,
+        })
     }
-    if instance.frames != 1 {
-        return unsupported("an image of more than one frame");
+
+    /// The header.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
     }
-    if layout.samples != 1 {
-        return unsupported("a colour image");
+
+    /// The stored numbers of a frame `[row, column, sample]`, bits unpacked, not
+    /// rescaled: exact, as no stored number has more than 32 bits. The samples of
+    /// a colour are as they are coded (RGB, or luma and chroma).
+    ///
+    /// # Errors
+    /// [`DicomError`] where the frame is not there or cannot be decoded.
+    pub fn stored(&self, frame: u32) -> Result<Array3<f64>, DicomError> {
+        let unpack = Unpack::new(&self.layout, self.data.high_bit(&self.layout));
+        let whole = |cell: u32| unpack.stored(cell) as f64;
+        let numbers: Vec<f64> = match self.cells(frame)? {
+            Cells::U8(cells) => cells.into_iter().map(|cell| whole(u32::from(cell))).collect(),
+            Cells::U16(cells) => cells.into_iter().map(|cell| whole(u32::from(cell))).collect(),
+            Cells::U32(cells) => cells.into_iter().map(whole).collect(),
+            Cells::F32(cells) => cells.into_iter().map(f64::from).collect(),
+            Cells::F64(cells) => cells,
+        };
+        let layout = &self.layout;
+        let (promised, found) = (layout.samples_of_frame() as u64, numbers.len() as u64);
+        let shape = (layout.rows, layout.columns, usize::from(layout.samples));
+        Array3::from_shape_vec(shape, numbers)
+            .map_err(|_| DicomError::PixelLength { promised, found })
     }
-    if !matches!(layout.bits_allocated, 8 | 16) {
-        return unsupported("an image of neither 8 nor 16 bits a pixel");
-    }
-    let count = plane.rows * plane.columns;
-    match start.length {
-        Some(_) if codec::name(&walked.transfer_syntax).is_some() => {
-            unsupported("native pixels under a compressed transfer syntax")
+
+    /// Writes the values of a plane (a frame, or a tile of a mosaic) into a target,
+    /// row by row, after Modality LUT or rescale; `NaN` is padding.
+    ///
+    /// # Errors
+    /// [`DicomError`] where the frame is not there or cannot be decoded, the image
+    /// has colours, or the target another size.
+    ///
+    /// # Source
+    /// DICOM PS3.3 C.11.1 (Modality LUT), C.7.5.1.1.2 (padding).
+    pub fn read(&self, plane: u32, target: &mut [f32]) -> Result<(), DicomError> {
+        if self.layout.samples != 1 {
+            return Err(DicomError::Unsupported { what: "a colour image" });
         }
-        Some(found) => native(walked, start, found, count, layout.bits_allocated),
-        None => codec::decode(walked, plane, layout),
-    }
-}
-
-fn native(
-    mut walked: Walked,
-    start: PixelStart,
-    found: u64,
-    count: usize,
-    bits_allocated: u16,
-) -> Result<Vec<u16>, DicomError> {
-    let promised = count as u64 * u64::from(bits_allocated / 8);
-    if promised > found {
-        return Err(DicomError::PixelLength { promised, found });
-    }
-    let big_endian = walked.values.encoding().big_endian;
-    // Single bytes in 16-bit words are swapped too: the even length is there.
-    let swapped_bytes = big_endian && bits_allocated == 8 && &start.vr == b"OW";
-    let taken = if swapped_bytes { promised.next_multiple_of(2).min(found) } else { promised };
-    let mut bytes = walked.source.take(taken)?;
-    if swapped_bytes {
-        bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|pair| pair.reverse());
-    }
-    let mut words = words_of(&bytes, bits_allocated, big_endian);
-    words.truncate(count);
-    Ok(words)
-}
-
-/// Bytes or 16-bit words as words.
-pub(super) fn words_of(bytes: &[u8], bits_allocated: u16, big_endian: bool) -> Vec<u16> {
-    if bits_allocated == 8 {
-        return bytes.iter().map(|&byte| u16::from(byte)).collect();
-    }
-    let pairs = bytes.as_chunks::<2>().0.iter();
-    if big_endian {
-        pairs.map(|&pair| u16::from_be_bytes(pair)).collect()
-    } else {
-        pairs.map(|&pair| u16::from_le_bytes(pair)).collect()
-    }
-}
-
-/// Words to values: the stored bits, their sign, padding, then the rescale.
-///
-/// # Source
-/// DICOM PS3.5 8.1.1 (pixel cells), PS3.3 C.11.1.1.2 (rescale), C.7.5.1.1.2
-/// (padding).
-fn values(words: &[u16], layout: PixelLayout) -> Vec<f32> {
-    let unpack = Unpack::new(layout);
-    let (slope, intercept) = (layout.slope, layout.intercept);
-    let rescale = |stored: i32| (f64::from(stored) * slope + intercept) as f32;
-    match layout.padding {
-        None => words.iter().map(|&word| rescale(unpack.stored(word))).collect(),
-        Some((lowest, highest)) => {
-            let padding = lowest..=highest;
-            // Padding may use bits above the stored ones: compare both.
-            let whole = |word: u16| {
-                if layout.signed { i32::from(word as i16) } else { i32::from(word) }
-            };
-            let value = |&word: &u16| {
-                let stored = unpack.stored(word);
-                if padding.contains(&stored) || padding.contains(&whole(word)) {
-                    f32::NAN
-                } else {
-                    rescale(stored)
-                }
-            };
-            words.iter().map(value).collect()
+        let Some((tiling, whole)) = &self.mosaic else {
+            return self.whole(plane, target);
+        };
+        let all = match whole.get() {
+            Some(all) => all,
+            None => {
+                let mut all = vec![0.0; self.layout.samples_of_frame()];
+                self.whole(0, &mut all)?;
+                whole.get_or_init(|| all)
+            }
+        };
+        check_size(tiling.rows * tiling.columns, target)?;
+        let (row, column) = tiling.corner(plane as usize);
+        let rows = all.chunks_exact(self.layout.columns).skip(row);
+        for (from, to) in rows.zip(target.chunks_exact_mut(tiling.columns)) {
+            to.copy_from_slice(&from[column..column + tiling.columns]);
         }
-    }
-}
-
-/// Takes the stored bits out of a word.
-#[derive(Debug, Clone, Copy)]
-struct Unpack {
-    left: u32,
-    right: u32,
-    signed: bool,
-}
-
-impl Unpack {
-    fn new(layout: PixelLayout) -> Self {
-        // The highest stored bit goes to bit 31, then down again with the sign.
-        let left = 31 - u32::from(layout.high_bit.min(15));
-        Self { left, right: 32 - u32::from(layout.bits_stored.clamp(1, 16)), signed: layout.signed }
+        Ok(())
     }
 
-    fn stored(self, word: u16) -> i32 {
-        let top = u32::from(word) << self.left;
-        if self.signed { (top as i32) >> self.right } else { (top >> self.right) as i32 }
+    fn whole(&self, frame: u32, target: &mut [f32]) -> Result<(), DicomError> {
+        check_size(self.layout.samples_of_frame(), target)?;
+        let transform = Transform::of(&self.values, frame as usize, &self.layout)?;
+        let unpack = Unpack::new(&self.layout, self.data.high_bit(&self.layout));
+        transform.apply(&self.cells(frame)?, unpack, target);
+        Ok(())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layout(bits_stored: u16, high_bit: u16, signed: bool) -> PixelLayout {
-        PixelLayout {
-            bits_allocated: 16,
-            bits_stored,
-            high_bit,
-            signed,
-            samples: 1,
-            slope: 1.0,
-            intercept: 0.0,
-            padding: None,
+    fn cells(&self, frame: u32) -> Result<Cells, DicomError> {
+        if frame >= self.instance.number_of_frames {
+            return Err(DicomError::NoPixels);
         }
+        let coded = {
+            let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+            self.data.bytes(&mut source, &self.layout, frame)?
+        };
+        coded.decode(&self.layout)
     }
+}
 
-    #[test]
-    fn unpacks_sign_mask_and_high_bit() {
-        let stored = |word, layout| Unpack::new(layout).stored(word);
-        assert_eq!(stored(0x0800, layout(12, 11, true)), -2048);
-        assert_eq!(stored(0x0800, layout(12, 11, false)), 2048);
-        // Overlay bits above the stored ones are dropped.
-        assert_eq!(stored(0x8001, layout(12, 11, true)), 1);
-        assert_eq!(stored(0x8000, layout(12, 15, true)), -2048);
-        assert_eq!(stored(0xABCF, layout(12, 15, false)), 0xABC);
-        assert_eq!(stored(0xFFFF, layout(16, 15, true)), -1);
-        assert_eq!(stored(0xFFFF, layout(16, 15, false)), 65535);
-    }
-
-    #[test]
-    fn padding_is_not_a_number() {
-        let mut padded = layout(12, 11, true);
-        padded.padding = Some((-2000, -2000));
-        let found = values(&[(-2000i16) as u16, 5], padded);
-        assert!(found[0].is_nan());
-        assert_eq!(found[1], 5.0);
-    }
+fn check_size(promised: usize, target: &[f32]) -> Result<(), DicomError> {
+    let (promised, found) = (promised as u64, target.len() as u64);
+    if promised == found { Ok(()) } else { Err(DicomError::PixelLength { promised, found }) }
 }

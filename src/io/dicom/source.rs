@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, ErrorKind, Read},
+    io::{self, BufRead, BufReader, Cursor, ErrorKind, Read},
 };
 
 use flate2::bufread::DeflateDecoder;
@@ -31,6 +31,7 @@ pub(super) struct Source {
 enum Bytes {
     Plain(BufReader<File>),
     Inflated(Box<BufReader<DeflateDecoder<BufReader<File>>>>),
+    Memory(Cursor<Vec<u8>>),
 }
 
 impl Bytes {
@@ -38,6 +39,7 @@ impl Bytes {
         match self {
             Self::Plain(file) => file,
             Self::Inflated(data) => data,
+            Self::Memory(data) => data,
         }
     }
 }
@@ -63,6 +65,39 @@ impl Source {
         let data = BufReader::with_capacity(BUFFER, DeflateDecoder::new(file));
         let bytes = Bytes::Inflated(Box::new(data));
         Ok(Self { bytes, peeked: Vec::new(), at: 0, end: MAX_INFLATED })
+    }
+
+    /// The same bytes where [`Source::jump`] can reach any of the next ones: of a
+    /// deflated data set as many of them as are asked for, inflated.
+    pub(super) fn seekable(mut self, announced: u64) -> Result<Self, DicomError> {
+        if !matches!(self.bytes, Bytes::Inflated(_)) {
+            return Ok(self);
+        }
+        let (at, found) = (self.at, self.take(announced)?);
+        let bytes = Bytes::Memory(Cursor::new(found));
+        Ok(Self { bytes, peeked: Vec::new(), at, end: at + announced })
+    }
+
+    /// Goes to a position, at or behind the one where [`Source::seekable`] began.
+    pub(super) fn jump(&mut self, to: u64) -> Result<(), DicomError> {
+        if to > self.end {
+            let (at, left) = (self.at, self.left());
+            return Err(DicomError::Truncated { at, announced: to.saturating_sub(at), left });
+        }
+        let read = self.at + self.peeked.len() as u64;
+        self.peeked.clear();
+        match &mut self.bytes {
+            Bytes::Plain(file) => file.seek_relative(to as i64 - read as i64)?,
+            Bytes::Memory(data) => {
+                let start = self.end - data.get_ref().len() as u64;
+                data.set_position(to.saturating_sub(start));
+            }
+            Bytes::Inflated(_) => {
+                return Err(DicomError::Unsupported { what: "a jump in a deflated data set" });
+            }
+        }
+        self.at = to;
+        Ok(())
     }
 
     /// Bytes from the start.
@@ -141,6 +176,7 @@ impl Source {
         let rest = announced - known;
         match &mut self.bytes {
             Bytes::Plain(file) => file.seek_relative(rest as i64)?,
+            Bytes::Memory(data) => data.set_position(data.position() + rest),
             Bytes::Inflated(data) => {
                 let passed = io::copy(&mut data.take(rest), &mut io::sink())?;
                 if passed < rest {

@@ -4,36 +4,85 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{DicomError, tags, tags::Tag, walk::Encoding};
 
-/// Values by tag, still as bytes.
+/// The values of a data set: its own, and those of the sequences that are kept.
 #[derive(Debug)]
 pub(super) struct Values {
-    bytes: BTreeMap<Tag, Vec<u8>>,
+    pub(super) own: Attributes,
+    items: BTreeMap<Tag, Vec<Attributes>>,
+}
+
+/// Values of one data set or item by tag, still as bytes.
+#[derive(Debug)]
+pub(super) struct Attributes {
+    /// Tag, start and end in `bytes`, by tag.
+    places: Vec<(Tag, u32, u32)>,
+    bytes: Vec<u8>,
     encoding: Encoding,
 }
 
 impl Values {
     pub(super) fn new(encoding: Encoding) -> Self {
-        Self { bytes: BTreeMap::new(), encoding }
+        Self { own: Attributes::new(encoding), items: BTreeMap::new() }
+    }
+
+    /// The items of a sequence; none where it is absent.
+    pub(super) fn items(&self, sequence: Tag) -> &[Attributes] {
+        self.items.get(&sequence).map_or(&[], Vec::as_slice)
+    }
+
+    /// Begins an item and gives its number.
+    pub(super) fn add_item(&mut self, sequence: Tag, encoding: Encoding) -> usize {
+        let items = self.items.entry(sequence).or_default();
+        items.push(Attributes::new(encoding));
+        items.len() - 1
+    }
+
+    /// An item, or what the data set itself holds.
+    pub(super) fn target(&mut self, item: Option<(Tag, usize)>) -> &mut Attributes {
+        match item.and_then(|(tag, index)| self.items.get_mut(&tag)?.get_mut(index)) {
+            Some(item) => item,
+            None => &mut self.own,
+        }
+    }
+}
+
+impl Attributes {
+    fn new(encoding: Encoding) -> Self {
+        Self { places: Vec::new(), bytes: Vec::new(), encoding }
     }
 
     pub(super) fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// Keeps a value; the first one of a tag stays.
-    pub(super) fn insert(&mut self, tag: Tag, bytes: Vec<u8>) {
-        self.bytes.entry(tag).or_insert(bytes);
+    /// Keeps a value that `fill` writes; the first one of a tag stays.
+    pub(super) fn insert(
+        &mut self,
+        tag: Tag,
+        length: u32,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), DicomError>,
+    ) -> Result<(), DicomError> {
+        let start = self.bytes.len();
+        self.bytes.resize(start + length as usize, 0);
+        fill(&mut self.bytes[start..])?;
+        let (start, end) = (start as u32, self.bytes.len() as u32);
+        if let Err(place) = self.places.binary_search_by_key(&tag, |&(tag, ..)| tag) {
+            self.places.insert(place, (tag, start, end));
+        }
+        Ok(())
     }
 
-    pub(super) fn contains(&self, tag: Tag) -> bool {
-        self.bytes.contains_key(&tag)
+    pub(super) fn bytes(&self, tag: Tag) -> Option<&[u8]> {
+        let place = self.places.binary_search_by_key(&tag, |&(tag, ..)| tag).ok()?;
+        let &(_, start, end) = self.places.get(place)?;
+        self.bytes.get(start as usize..end as usize)
     }
 
     /// The text of an attribute without padding, or `None` where it is absent
     /// or empty. Bytes that are no UTF-8 are read as Latin-1, so that an
     /// identifier stays the same whatever character set the file declares.
     pub(super) fn text(&self, tag: Tag) -> Option<Cow<'_, str>> {
-        let bytes = self.bytes.get(&tag)?;
+        let bytes = self.bytes(tag)?;
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => Cow::Borrowed(text.trim_matches(['\0', ' '])),
             Err(_) => {
@@ -79,28 +128,52 @@ impl Values {
 
     /// A binary 16-bit number (US, or SS as its bits).
     pub(super) fn u16(&self, tag: Tag) -> Result<Option<u16>, DicomError> {
-        let Some(bytes) = self.bytes.get(&tag) else { return Ok(None) };
+        let Some(bytes) = self.bytes(tag) else { return Ok(None) };
         match bytes.first_chunk::<2>() {
             Some(_) if bytes.len() > 4 => Err(DicomError::Malformed { attribute: tags::name(tag) }),
-            Some(&pair) if self.encoding.big_endian => Ok(Some(u16::from_be_bytes(pair))),
-            Some(&pair) => Ok(Some(u16::from_le_bytes(pair))),
+            Some(&pair) => Ok(Some(self.encoding.u16(pair))),
             None => Ok(None),
         }
     }
 
-    /// As [`Values::u16`], where the standard demands a value.
+    /// As [`Attributes::u16`], where the standard demands a value.
     pub(super) fn required_u16(&self, tag: Tag) -> Result<u16, DicomError> {
         self.u16(tag)?.ok_or(DicomError::Missing { attribute: tags::name(tag) })
     }
 
-    /// A binary 64-bit float (FD).
-    pub(super) fn f64(&self, tag: Tag) -> Option<f64> {
-        let bytes = *self.bytes.get(&tag)?.first_chunk::<8>()?;
-        let number = if self.encoding.big_endian {
-            f64::from_be_bytes(bytes)
-        } else {
-            f64::from_le_bytes(bytes)
-        };
+    /// All binary 16-bit numbers of an attribute (US, SS as bits, OW).
+    pub(super) fn u16s(&self, tag: Tag) -> Vec<u16> {
+        let pairs = self.bytes(tag).unwrap_or_default().as_chunks::<2>().0;
+        pairs.iter().map(|&pair| self.encoding.u16(pair)).collect()
+    }
+
+    /// All binary 32-bit numbers of an attribute (UL).
+    pub(super) fn u32s(&self, tag: Tag) -> Vec<u32> {
+        let fours = self.bytes(tag).unwrap_or_default().as_chunks::<4>().0;
+        fours.iter().map(|&four| self.encoding.u32(four)).collect()
+    }
+
+    /// A tag as a value (AT), the first one.
+    pub(super) fn pointer(&self, tag: Tag) -> Option<Tag> {
+        let &[group, element] = self.u16s(tag).first_chunk::<2>()?;
+        Some((group, element))
+    }
+
+    /// A binary 32-bit float (FL).
+    pub(super) fn f32(&self, tag: Tag) -> Option<f64> {
+        let bytes = *self.bytes(tag)?.first_chunk::<4>()?;
+        let number = f64::from(f32::from_bits(self.encoding.u32(bytes)));
         number.is_finite().then_some(number)
+    }
+
+    /// All binary 64-bit floats (FD).
+    pub(super) fn f64s(&self, tag: Tag) -> impl Iterator<Item = f64> {
+        let eights = self.bytes(tag).unwrap_or_default().as_chunks::<8>().0;
+        eights.iter().map(|&eight| f64::from_bits(self.encoding.u64(eight)))
+    }
+
+    /// A binary 64-bit float (FD), the first one.
+    pub(super) fn f64(&self, tag: Tag) -> Option<f64> {
+        self.f64s(tag).next().filter(|number| number.is_finite())
     }
 }

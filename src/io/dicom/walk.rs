@@ -3,22 +3,27 @@
 //! One pass forward, without recursion: open sequences and items lie on a
 //! stack of at most [`MAX_DEPTH`] sequences, every length is checked against
 //! what is left of that which holds it, and only values that were asked for are
-//! kept. The walk ends where pixel data starts.
+//! kept ([`wanted`] says which). The walk ends where pixel data starts.
 
 mod element;
+mod wanted;
 
 pub(super) use element::{Encoding, guess_encoding, has_preamble};
 
 use element::{Element, read_element};
+use wanted::{Creators, Into, is_kept, limit};
 
 use super::{DicomError, source::Source, tags, tags::Tag, values::Values};
 
 /// Deepest nesting of sequences. Structured reports reach about ten.
 const MAX_DEPTH: usize = 32;
 
-/// Longest value kept: no attribute that is asked for is longer than a few
-/// hundred bytes.
-const MAX_VALUE: u64 = 1 << 16;
+/// Most values kept, those of all frames together: 100,000 frames have some two
+/// million.
+const MAX_KEPT: usize = 1 << 22;
+
+/// Most items of a sequence that is kept: the frames of a multi-frame image.
+const MAX_ITEMS: usize = 1 << 18;
 
 /// Longest file meta information, which holds about 500 bytes.
 const MAX_META_ELEMENTS: usize = 64;
@@ -77,7 +82,14 @@ pub(super) fn walk(mut source: Source) -> Result<Walked, DicomError> {
         };
         syntax.to_owned()
     });
-    let mut walker = Walker { source, values: Values::new(encoding), open: Vec::new(), encoding };
+    let mut walker = Walker {
+        source,
+        values: Values::new(encoding),
+        creators: Creators::default(),
+        kept: 0,
+        open: Vec::new(),
+        encoding,
+    };
     let pixels = walker.data_set()?;
     let Walker { source, values, .. } = walker;
     Ok(Walked { source, values, transfer_syntax, pixels })
@@ -98,7 +110,7 @@ fn read_meta(source: &mut Source) -> Result<Option<String>, DicomError> {
         }
         let length = u64::from(element.length);
         if element.tag == tags::TRANSFER_SYNTAX {
-            let bytes = value(source, element.tag, length)?;
+            let bytes = source.take(length.min(limit(element.tag)))?;
             let uid = String::from_utf8_lossy(&bytes);
             syntax = Some(uid.trim_matches(['\0', ' ']).to_owned());
         } else {
@@ -109,13 +121,6 @@ fn read_meta(source: &mut Source) -> Result<Option<String>, DicomError> {
     Err(DicomError::Structure { at: source.at(), what })
 }
 
-fn value(source: &mut Source, tag: Tag, length: u64) -> Result<Vec<u8>, DicomError> {
-    if length > MAX_VALUE {
-        return Err(DicomError::TooLong { attribute: tags::name(tag), length, limit: MAX_VALUE });
-    }
-    source.take(length)
-}
-
 /// What is open around the next element.
 #[derive(Debug, Clone, Copy)]
 struct Open {
@@ -124,6 +129,10 @@ struct Open {
     end: Option<u64>,
     /// Encoding of what is outside.
     outer: Encoding,
+    /// Where its values are kept.
+    into: Into,
+    /// Items that were begun in it.
+    items: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -136,6 +145,8 @@ enum Holds {
 struct Walker {
     source: Source,
     values: Values,
+    creators: Creators,
+    kept: usize,
     open: Vec<Open>,
     encoding: Encoding,
 }
@@ -162,8 +173,7 @@ impl Walker {
             if open.end != Some(self.source.at()) {
                 break;
             }
-            self.encoding = open.outer;
-            self.open.pop();
+            self.close();
         }
     }
 
@@ -174,7 +184,13 @@ impl Walker {
     }
 
     /// Opens something that ends after `length` bytes, or at its delimiter.
-    fn enter(&mut self, holds: Holds, length: u32, inner: Encoding) -> Result<(), DicomError> {
+    fn enter(
+        &mut self,
+        holds: Holds,
+        length: u32,
+        inner: Encoding,
+        into: Into,
+    ) -> Result<(), DicomError> {
         let at = self.source.at();
         if self.open.len() >= 2 * MAX_DEPTH {
             return Err(DicomError::Depth { at, limit: MAX_DEPTH });
@@ -183,7 +199,7 @@ impl Walker {
         if end.is_some() {
             self.check_fits(u64::from(length))?;
         }
-        self.open.push(Open { holds, end, outer: self.encoding });
+        self.open.push(Open { holds, end, outer: self.encoding, into, items: 0 });
         self.encoding = inner;
         Ok(())
     }
@@ -216,6 +232,8 @@ impl Walker {
             self.check_fits(native.unwrap_or(0))?;
             return Ok(Some(PixelStart { tag, vr, length: native }));
         }
+        let outer = self.open.last().map_or(Into::DataSet, |open| open.into);
+        let into = outer.sequence(tag);
         if length == UNDEFINED {
             let (holds, inner) = match &vr {
                 b"OB" | b"OW" => (Holds::Fragments, self.encoding),
@@ -223,18 +241,48 @@ impl Walker {
                 b"SQ" | b"??" => (Holds::Items, self.encoding),
                 _ => return Err(DicomError::Structure { at, what: "an undefined length" }),
             };
-            self.enter(holds, length, inner)?;
+            self.enter(holds, length, inner, into)?;
             return Ok(None);
         }
-        let length = u64::from(length);
-        self.check_fits(length)?;
-        if top && tags::WANTED.binary_search(&tag).is_ok() {
-            let bytes = value(&mut self.source, tag, length)?;
-            self.values.insert(tag, bytes);
-        } else {
-            self.source.skip(length)?;
+        self.check_fits(u64::from(length))?;
+        match (into, &vr) {
+            (Into::Nowhere, _) => self.keep_or_skip(tag, length, outer)?,
+            (_, b"SQ" | b"??") => self.enter(Holds::Items, length, self.encoding, into)?,
+            (_, b"UN") => self.enter(Holds::Items, length, Encoding::IMPLICIT, into)?,
+            _ => self.source.skip(u64::from(length))?,
         }
         Ok(None)
+    }
+
+    fn keep_or_skip(&mut self, tag: Tag, length: u32, into: Into) -> Result<(), DicomError> {
+        let item = match into {
+            Into::DataSet => None,
+            Into::Item { sequence, index } => Some((sequence, index)),
+            Into::Items { .. } | Into::Nowhere => return self.source.skip(u64::from(length)),
+        };
+        let mut tag = tag;
+        if tag.0 % 2 == 1 {
+            // Private elements are known by the name of their block.
+            match self.creators.resolve(tag, &mut self.source, length)? {
+                wanted::Private::Named => return Ok(()),
+                wanted::Private::Known(known) if u64::from(length) <= limit(known) => tag = known,
+                _ => return self.source.skip(u64::from(length)),
+            }
+        } else if !is_kept(tag) {
+            return self.source.skip(u64::from(length));
+        }
+        let (limit, length_found) = (limit(tag), u64::from(length));
+        if length_found > limit {
+            let attribute = tags::name(tag);
+            return Err(DicomError::TooLong { attribute, length: length_found, limit });
+        }
+        self.kept += 1;
+        if self.kept > MAX_KEPT {
+            let (at, what) = (self.source.at(), "more values than any file has");
+            return Err(DicomError::Structure { at, what });
+        }
+        let source = &mut self.source;
+        self.values.target(item).insert(tag, length, |bytes| source.fill(bytes))
     }
 
     fn item(&mut self) -> Result<Option<PixelStart>, DicomError> {
@@ -245,7 +293,8 @@ impl Walker {
         match (tag, holds) {
             (tags::SEQUENCE_END, Some((_, None))) => self.close(),
             (tags::ITEM, Some((Holds::Items, _))) => {
-                self.enter(Holds::Elements, length, self.encoding)?;
+                let into = self.begin_item()?;
+                self.enter(Holds::Elements, length, self.encoding, into)?;
             }
             (tags::ITEM, Some((Holds::Fragments, _))) if length != UNDEFINED => {
                 self.check_fits(u64::from(length))?;
@@ -254,5 +303,24 @@ impl Walker {
             _ => return Err(DicomError::Structure { at, what: "no item where one must be" }),
         }
         Ok(None)
+    }
+
+    /// Where the values of the next item of the sequence that is open go.
+    fn begin_item(&mut self) -> Result<Into, DicomError> {
+        let (at, encoding) = (self.source.at(), self.encoding);
+        let Some(open) = self.open.last_mut() else { return Ok(Into::Nowhere) };
+        open.items += 1;
+        Ok(match open.into {
+            Into::Items { within: None, .. } if open.items > MAX_ITEMS => {
+                return Err(DicomError::Structure { at, what: "more items than any file has" });
+            }
+            Into::Items { sequence, within: None } => {
+                Into::Item { sequence, index: self.values.add_item(sequence, encoding) }
+            }
+            Into::Items { within: Some((sequence, index)), .. } if open.items == 1 => {
+                Into::Item { sequence, index }
+            }
+            _ => Into::Nowhere,
+        })
     }
 }

@@ -1,12 +1,12 @@
 //! The weighting of an MR image, from its physics, then from its name.
 
-use super::{MrTiming, tags, values::Values};
+use super::{MrTiming, scope::Scope, tags};
 use crate::study::{Family, Modality};
 
 /// What an MR image shows; [`Modality::Mr`] where the header does not tell.
 ///
-/// What the scanner computed (*Image Type*) comes first, then sequence and
-/// times:
+/// What the scanner computed (*Image Type*) comes first, then *Acquisition
+/// Contrast* of enhanced MR, then sequence and times:
 ///
 /// | sequence | TR ms | TE ms | TI ms | flip | weighting |
 /// |---|---|---|---|---|---|
@@ -30,7 +30,8 @@ use crate::study::{Family, Modality};
 /// 5 to 30; T2: TR 1500 to 3500, TE 60 to 150); De Coene et al., AJNR 1992,
 /// 13:1555 (FLAIR: TI 1800 to 2500, long TE). The limits are wider than the
 /// books', for 3 T and for turbo spin echo.
-pub(super) fn weighting(values: &Values, timing: &MrTiming, image_type: &[String]) -> Modality {
+pub(super) fn weighting(scope: &Scope<'_>, timing: &MrTiming, image_type: &[String]) -> Modality {
+    let text = |tag| scope.with(tag).text(tag);
     let is = |word: &str| image_type.iter().any(|w| w == word);
     if is("ADC") {
         return Modality::Adc;
@@ -38,21 +39,47 @@ pub(super) fn weighting(values: &Values, timing: &MrTiming, image_type: &[String
     if is("DIFFUSION") || timing.b_value.is_some() {
         return Modality::Dwi;
     }
-    let angio = values.text(tags::ANGIO_FLAG).is_some_and(|flag| flag == "Y");
+    let contrast = text(tags::ACQUISITION_CONTRAST);
+    if let Some(named) = contrast.and_then(|word| acquisition_contrast(&word)) {
+        return with_agent(scope, named);
+    }
+    let angio = text(tags::ANGIO_FLAG).is_some_and(|flag| flag == "Y");
     if angio || is("ANGIO") || is("TOF") || is("MIP") {
         return Modality::Mra;
     }
     let sequence = Sequence {
-        kinds: values.words(tags::SCANNING_SEQUENCE),
-        variants: values.words(tags::SEQUENCE_VARIANT),
+        kinds: scope.with(tags::SCANNING_SEQUENCE).words(tags::SCANNING_SEQUENCE),
+        variants: scope.with(tags::SEQUENCE_VARIANT).words(tags::SEQUENCE_VARIANT),
     };
     let found = sequence.weighting(timing).unwrap_or_else(|| {
-        let texts = [tags::SERIES_DESCRIPTION, tags::PROTOCOL_NAME].map(|tag| values.text(tag));
+        let texts = [tags::SERIES_DESCRIPTION, tags::PROTOCOL_NAME].map(text);
         texts.iter().flatten().find_map(|text| named(text)).unwrap_or(Modality::Mr)
     });
-    let agent = values.text(tags::CONTRAST_AGENT);
+    with_agent(scope, found)
+}
+
+/// T1 becomes T1 after contrast agent where the header names one.
+fn with_agent(scope: &Scope<'_>, found: Modality) -> Modality {
+    let agent = scope.with(tags::CONTRAST_AGENT).text(tags::CONTRAST_AGENT);
     let agent = agent.is_some_and(|name| !["NO", "NONE"].contains(&name.to_uppercase().as_str()));
     if found == Modality::T1 && agent { Modality::T1Post } else { found }
+}
+
+/// *Acquisition Contrast* of enhanced MR, where it names a weighting.
+///
+/// # Source
+/// DICOM PS3.3 C.8.13.3.3.1.
+fn acquisition_contrast(word: &str) -> Option<Modality> {
+    Some(match word {
+        "DIFFUSION" => Modality::Dwi,
+        "FLUID_ATTENUATED" => Modality::Flair,
+        "PROTON_DENSITY" => Modality::Pd,
+        "T1" => Modality::T1,
+        "T2" => Modality::T2,
+        "T2_STAR" => Modality::T2Star,
+        "TOF" => Modality::Mra,
+        _ => return None,
+    })
 }
 
 struct Sequence {

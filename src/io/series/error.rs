@@ -24,17 +24,26 @@ pub enum SeriesError {
     /// One slice has no distance to the next.
     #[error("a 2-D image: one slice alone has no gap")]
     OneSlice,
-    /// Many frames in one file.
-    #[error("a multi-frame image of {frames} frames: not supported yet")]
+    /// Many frames in one file, which do not say where each lies.
+    #[error("a multi-frame image of {frames} frames that do not say where they lie")]
     MultiFrame {
         /// *Number of Frames*.
         frames: u32,
     },
-    /// Slices tiled in one image.
-    #[error("a mosaic of slices: not supported yet")]
+    /// Slices tiled in one image, which does not say how many.
+    #[error("a mosaic that does not say how many slices it has")]
     Mosaic,
-    /// Every place is there several times.
-    #[error("{times} images at each of {places} places (time, echo or b-value): not supported yet")]
+    /// A part of a concatenation is not there.
+    #[error("a concatenation of {promised} instances of which {found} are there")]
+    Concatenation {
+        /// *In-concatenation Total Number*.
+        promised: u16,
+        /// Instances found.
+        found: usize,
+    },
+    /// Every place is there several times, and nothing says which images make a
+    /// volume.
+    #[error("{times} images at each of {places} places, and nothing tells them apart")]
     Repeated {
         /// Images at each place.
         times: usize,

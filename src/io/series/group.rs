@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-use super::SeriesError;
+use super::{SeriesError, image::Image};
 use crate::{
-    io::dicom::{Instance, Plane},
+    io::dicom::{Frame, Instance, Plane},
     study::Identity,
 };
 
@@ -100,9 +100,36 @@ fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {
     }
 }
 
-pub(super) fn check_orientations(images: &[Instance]) -> Result<(), SeriesError> {
+/// Refuses concatenations of which a part is missing: the end of a volume could
+/// be.
+pub(super) fn check_concatenations(images: &[Instance]) -> Result<(), SeriesError> {
+    let mut parts: BTreeMap<&str, (u16, usize)> = BTreeMap::new();
+    for (uid, total) in images.iter().filter_map(|image| image.concatenation.as_ref()) {
+        let (promised, found) = parts.entry(uid).or_default();
+        *promised = total.unwrap_or(0).max(*promised);
+        *found += 1;
+    }
+    match parts.into_values().find(|&(promised, found)| usize::from(promised) > found) {
+        Some((promised, found)) => Err(SeriesError::Concatenation { promised, found }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an image of many frames where one does not say where it lies: the rest
+/// would be a volume without its end.
+pub(super) fn check_frames(images: &[Instance]) -> Result<(), SeriesError> {
+    let lost = |image: &&Instance| {
+        image.frames.len() > 1 && image.frames.iter().any(|frame| frame.plane.is_none())
+    };
+    match images.iter().find(lost) {
+        Some(image) => Err(SeriesError::MultiFrame { frames: image.number_of_frames }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_orientations(images: &[Image]) -> Result<(), SeriesError> {
     let mut seen: Vec<&Plane> = Vec::new();
-    for plane in images.iter().filter_map(|image| image.plane.as_ref()) {
+    for plane in images.iter().filter_map(|image| image.frame().plane.as_ref()) {
         if !seen.iter().any(|other| parallel(other, plane)) {
             seen.push(plane);
         }
@@ -126,8 +153,8 @@ fn parallel(a: &Plane, b: &Plane) -> bool {
 
 /// Splits a series by what makes its images incomparable. The parts come in
 /// the order of their echo, their image type and their first instance.
-pub(super) fn split(images: Vec<Instance>) -> Vec<Vec<Instance>> {
-    let mut parts: BTreeMap<Coarse, Vec<Vec<Instance>>> = BTreeMap::new();
+pub(super) fn split(images: Vec<Image>) -> Vec<Vec<Image>> {
+    let mut parts: BTreeMap<Coarse, Vec<Vec<Image>>> = BTreeMap::new();
     for image in images {
         let parts = parts.entry(Coarse::of(&image)).or_default();
         match parts.iter_mut().find(|part| part.first().is_some_and(|one| alike(one, &image))) {
@@ -137,9 +164,10 @@ pub(super) fn split(images: Vec<Instance>) -> Vec<Vec<Instance>> {
     }
     let mut parts: Vec<_> = parts.into_values().flatten().collect();
     parts.sort_by_key(|part| {
-        let first = part.iter().map(|image| image.instance_number).min().flatten();
-        let echo = part.first().and_then(|image| image.timing.echo_number);
-        (echo, first, part.first().map(|image| image.sop_uid.clone()))
+        let first = part.iter().map(|image| image.instance.instance_number).min().flatten();
+        let echo = part.first().and_then(|image| image.frame().timing.echo_number);
+        let one = part.first().map(|image| (image.instance.sop_uid.clone(), image.index));
+        (echo, first, one)
     });
     parts
 }
@@ -153,30 +181,37 @@ struct Coarse {
     /// From the third word on: the first two say original or derived.
     image_type: Vec<String>,
     echo_number: Option<i64>,
+    stack: Option<String>,
+    unit: Option<&'static str>,
 }
 
 impl Coarse {
-    fn of(image: &Instance) -> Self {
+    fn of(image: &Image) -> Self {
         let telling = |word: &&String| !REMARKS.contains(&word.as_str());
+        let (instance, frame) = (&image.instance, image.frame());
         Self {
-            sop_class: image.sop_class.clone(),
-            frame_of_reference: image.frame_of_reference.clone(),
-            size: image.plane.map(|plane| (plane.rows, plane.columns)),
-            image_type: image.image_type.iter().skip(2).filter(telling).cloned().collect(),
-            echo_number: image.timing.echo_number,
+            sop_class: instance.sop_class.clone(),
+            frame_of_reference: instance.frame_of_reference.clone(),
+            size: frame.plane.map(|plane| (plane.rows, plane.columns)),
+            image_type: frame.image_type.iter().skip(2).filter(telling).cloned().collect(),
+            echo_number: frame.timing.echo_number,
+            stack: frame.stack.clone(),
+            unit: instance.unit,
         }
     }
 }
 
 /// Whether the numbers agree, up to rounding.
-fn alike(a: &Instance, b: &Instance) -> bool {
-    let spacing = |image: &Instance, axis: usize| image.plane.map(|plane| plane.spacing_mm[axis]);
+fn alike(a: &Image, b: &Image) -> bool {
+    let (a, b) = (a.frame(), b.frame());
+    let spacing = |frame: &Frame, axis: usize| frame.plane.map(|plane| plane.spacing_mm[axis]);
     let (ta, tb) = (a.timing, b.timing);
     let pairs = [
         (spacing(a, 0), spacing(b, 0), SAME_SPACING),
         (spacing(a, 1), spacing(b, 1), SAME_SPACING),
         (ta.echo_ms, tb.echo_ms, SAME_NUMBER),
         (ta.repetition_ms, tb.repetition_ms, SAME_NUMBER),
+        (ta.inversion_ms, tb.inversion_ms, SAME_NUMBER),
         (ta.flip_degrees, tb.flip_degrees, SAME_NUMBER),
     ];
     pairs.into_iter().all(|pair| match pair {

@@ -1,23 +1,24 @@
 //! The voxels of a series.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::Path};
 
 use glam::DVec3;
-use ndarray::{Array3, Axis, parallel::prelude::*};
+use ndarray::{Array3, parallel::prelude::*};
 
-use super::{SeriesError, stack::place_tolerance_mm};
+use super::{SeriesError, SliceSource, stack::place_tolerance_mm};
 use crate::{
     geometry::{Grid, ras_from_lps},
-    io::dicom::{DicomError, Plane, open_slice},
+    io::dicom::{DicomError, FrameReader, Kind, Plane},
 };
 
 /// The voxels `[k, j, i]` of a series after rescale, in the unit of the series;
 /// `NaN` marks padding.
 ///
 /// Every slice has its own slope and intercept, as in PET. *MONOCHROME1* is not
-/// inverted: that is for eyes. Every file is compared with the grid again, so
-/// that a file that changed since is an error and not a wrong voxel. Slices are
-/// read in parallel.
+/// inverted: that is for eyes. Every file is opened once, whatever slices come
+/// from it, and every slice is compared with the grid again, so that a file that
+/// changed since is an error and not a wrong voxel. Files, and the slices of one,
+/// are read in parallel.
 ///
 /// # Errors
 /// [`SeriesError::Moved`] where a slice is not where the grid has it,
@@ -25,50 +26,74 @@ use crate::{
 ///
 /// # Source
 /// DICOM PS3.3 C.11.1.1.2 (rescale), C.8.9.4 (PET).
-pub fn read_series(files: &[PathBuf], grid: &Grid) -> Result<Array3<f32>, SeriesError> {
+pub fn read_series(slices: &[SliceSource], grid: &Grid) -> Result<Array3<f32>, SeriesError> {
     let [ni, nj, nk] = grid.shape;
-    if files.len() != nk {
-        return Err(SeriesError::FileCount { files: files.len(), slices: nk });
+    if slices.len() != nk {
+        return Err(SeriesError::FileCount { files: slices.len(), slices: nk });
     }
     let count = grid.voxel_count().ok_or(SeriesError::TooLarge { shape: grid.shape })?;
     let mut voxels: Vec<f32> = Vec::new();
     voxels.try_reserve_exact(count).map_err(|_| SeriesError::Memory { voxels: count })?;
     voxels.resize(count, f32::NAN);
-    let mut volume = Array3::from_shape_vec((nk, nj, ni), voxels)
-        .map_err(|_| SeriesError::TooLarge { shape: grid.shape })?;
-    let failures: Vec<SeriesError> = volume
-        .axis_iter_mut(Axis(0))
+    let mut by_file: BTreeMap<&Path, Vec<Target<'_>>> = BTreeMap::new();
+    let planes = voxels.chunks_exact_mut((ni * nj).max(1));
+    for (slice, (source, values)) in slices.iter().zip(planes).enumerate() {
+        let target = Target { slice, source, values };
+        by_file.entry(&source.file).or_default().push(target);
+    }
+    let failures: Vec<(usize, SeriesError)> = by_file
         .into_par_iter()
-        .enumerate()
-        .zip(files)
-        .filter_map(|((slice, mut target), file)| {
-            let checked = |plane: &Plane| check_place(plane, grid, slice);
-            let read = open_slice(file, |_, plane| checked(plane).map_err(Failure::Moved));
-            match read {
-                Ok(found) => {
-                    target.assign(&found.values);
-                    None
-                }
-                Err(Failure::Moved(off_mm)) => Some(SeriesError::Moved { slice, off_mm }),
-                Err(Failure::Dicom(source)) => Some(SeriesError::Slice { slice, source }),
-            }
-        })
+        .flat_map_iter(|(file, targets)| read_file(file, targets, grid))
         .collect();
-    match failures.into_iter().next() {
-        Some(first) => Err(first),
-        None => Ok(volume),
+    match failures.into_iter().min_by_key(|(slice, _)| *slice) {
+        Some((_, first)) => Err(first),
+        None => Array3::from_shape_vec((nk, nj, ni), voxels)
+            .map_err(|_| SeriesError::TooLarge { shape: grid.shape }),
     }
 }
 
-enum Failure {
-    Dicom(DicomError),
-    Moved(f64),
+/// A slice to be read, and where its values go.
+struct Target<'a> {
+    slice: usize,
+    source: &'a SliceSource,
+    values: &'a mut [f32],
 }
 
-impl From<DicomError> for Failure {
-    fn from(error: DicomError) -> Self {
-        Self::Dicom(error)
+/// Reads slices of one file; gives back those that cannot be read, and why.
+fn read_file(file: &Path, targets: Vec<Target<'_>>, grid: &Grid) -> Vec<(usize, SeriesError)> {
+    let reader = match FrameReader::open(file) {
+        Ok(reader) => reader,
+        Err(source) => {
+            let slice = targets.first().map_or(0, |target| target.slice);
+            return vec![(slice, SeriesError::Slice { slice, source })];
+        }
+    };
+    let read = |target: Target<'_>| {
+        let slice = target.slice;
+        read_slice(&reader, target, grid).err().map(|error| (slice, error))
+    };
+    if targets.len() == 1 {
+        return targets.into_iter().filter_map(read).collect();
     }
+    targets.into_par_iter().filter_map(read).collect()
+}
+
+fn read_slice(reader: &FrameReader, target: Target<'_>, grid: &Grid) -> Result<(), SeriesError> {
+    let Target { slice, source, values } = target;
+    let failed = |source| SeriesError::Slice { slice, source };
+    let instance = reader.instance();
+    if instance.kind != Kind::Image {
+        return Err(failed(DicomError::Unsupported { what: "an object that is no image" }));
+    }
+    let plane = instance.frames.get(source.frame as usize).and_then(|frame| frame.plane);
+    let attribute = "Image Position (Patient)";
+    let plane = plane.ok_or(failed(DicomError::Missing { attribute }))?;
+    check_place(&plane, grid, slice).map_err(|off_mm| SeriesError::Moved { slice, off_mm })?;
+    reader.read(source.frame, values).map_err(failed)?;
+    if source.scale != 1.0 {
+        values.iter_mut().for_each(|v| *v = (f64::from(*v) * source.scale) as f32);
+    }
+    Ok(())
 }
 
 /// Compares three corners of a plane with those of the grid; the error is the

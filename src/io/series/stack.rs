@@ -2,10 +2,10 @@
 
 use glam::{DAffine3, DMat3, DVec3};
 
-use super::{Series, SeriesError};
+use super::{Series, SeriesError, SliceSource, image::Image, phase, uptake::Uptake};
 use crate::{
     geometry::{Grid, ras_from_lps},
-    io::dicom::{Instance, Plane},
+    io::dicom::{Frame, Plane},
     study::Identity,
 };
 
@@ -28,18 +28,34 @@ pub(super) fn place_tolerance_mm(gap_mm: f64) -> f64 {
     (0.05 * gap_mm).max(0.02)
 }
 
-/// The volume of a stack of alike images.
-pub(super) fn volume(images: Vec<Instance>, identity: Identity) -> Result<Series, SeriesError> {
-    if let Some(frames) = images.iter().map(|image| image.frames).find(|&frames| frames > 1) {
-        return Err(SeriesError::MultiFrame { frames });
-    }
-    if images.iter().any(|image| image.image_type.iter().any(|word| word == "MOSAIC")) {
+/// The volumes of a stack of alike images: one, or one for each time, b-value or
+/// other phase.
+pub(super) fn volumes(images: Vec<Image>, identity: &Identity) -> Result<Vec<Series>, SeriesError> {
+    let without = images.iter().filter(|image| image.frame().plane.is_none()).count();
+    let mosaic = |image: &Image| image.frame().image_type.iter().any(|word| word == "MOSAIC");
+    if images.iter().any(|image| mosaic(image) && image.instance.frames.len() == 1) {
         return Err(SeriesError::Mosaic);
     }
-    let without = images.iter().filter(|image| image.plane.is_none()).count();
     if without > 0 {
         return Err(SeriesError::NoPlace { images: without });
     }
+    let slices = placed(images)?;
+    let places = places(&slices)?;
+    if places.times == 1 {
+        return Ok(vec![volume(slices, identity.clone())?]);
+    }
+    let (volumes, by) = phase::split(slices, &places.of, places.times, places.count)?;
+    let count = volumes.len();
+    let numbered = volumes.into_iter().enumerate().map(|(index, slices)| {
+        let mut series = volume(slices, identity.clone())?;
+        series.remarks.push(format!("volume {} of {count} at the same places, by {by}", index + 1));
+        Ok(series)
+    });
+    numbered.collect()
+}
+
+/// The images by their distance along the normal.
+fn placed(images: Vec<Image>) -> Result<Vec<Placed>, SeriesError> {
     let mut slices: Vec<Placed> = images.into_iter().filter_map(Placed::of).collect();
     let Some(normal) = slices.first().map(|slice| normal(&slice.plane)) else {
         return Err(SeriesError::OneSlice);
@@ -48,12 +64,21 @@ pub(super) fn volume(images: Vec<Instance>, identity: Identity) -> Result<Series
         slice.distance_mm = slice.plane.position_mm.dot(normal);
     }
     slices.sort_by(|a, b| {
-        let numbers = a.image.instance_number.cmp(&b.image.instance_number);
+        let (one, other) = (&a.image, &b.image);
+        let numbers = one.instance.instance_number.cmp(&other.instance.instance_number);
         a.distance_mm
             .total_cmp(&b.distance_mm)
             .then(numbers)
-            .then_with(|| a.image.sop_uid.cmp(&b.image.sop_uid))
+            .then_with(|| one.instance.sop_uid.cmp(&other.instance.sop_uid))
+            .then(one.index.cmp(&other.index))
     });
+    Ok(slices)
+}
+
+/// The volume of slices that lie at different places, in order.
+fn volume(slices: Vec<Placed>, identity: Identity) -> Result<Series, SeriesError> {
+    let Some(first) = slices.first() else { return Err(SeriesError::OneSlice) };
+    let normal = normal(&first.plane);
     let step = step(&slices, normal)?;
     let mut remarks = Vec::new();
     let lean = step.angle_between(normal).to_degrees();
@@ -66,34 +91,47 @@ pub(super) fn volume(images: Vec<Instance>, identity: Identity) -> Result<Series
     if most - least > UNEVEN * median(&gaps) {
         remarks.push(format!("gaps of {least:.3} to {most:.3} mm are taken as equal"));
     }
-    let first = &slices[0];
     let grid = grid(&first.plane, step, slices.len());
     if grid.voxel_count().is_none() {
         return Err(SeriesError::TooLarge { shape: grid.shape });
     }
-    let image = &first.image;
+    let (instance, frame) = (&first.image.instance, first.frame());
+    let modality = frame.modality.ok_or(SeriesError::Modality)?;
+    let (body_part, frame_of_reference) = (instance.body_part, instance.frame_of_reference.clone());
+    let images: Vec<Image> = slices.into_iter().map(|slice| slice.image).collect();
+    let Uptake { scale, unit, remark } = Uptake::of(&images);
+    remarks.extend(remark);
+    let source = |image: Image| {
+        let (file, frame) = (image.instance.file.clone(), image.index);
+        SliceSource { file, frame, scale }
+    };
     Ok(Series {
-        modality: image.modality.ok_or(SeriesError::Modality)?,
-        body_part: image.body_part,
-        frame_of_reference: image.frame_of_reference.clone(),
-        unit: image.unit,
+        modality,
+        body_part,
+        frame_of_reference,
+        unit,
         grid,
         identity,
         remarks,
-        files: slices.into_iter().map(|slice| slice.image.file).collect(),
+        slices: images.into_iter().map(source).collect(),
     })
 }
 
-struct Placed {
-    image: Instance,
+/// An image at its place.
+pub(super) struct Placed {
+    pub(super) image: Image,
     plane: Plane,
     distance_mm: f64,
 }
 
 impl Placed {
-    fn of(image: Instance) -> Option<Self> {
-        let plane = image.plane?;
+    fn of(image: Image) -> Option<Self> {
+        let plane = image.frame().plane?;
         Some(Self { image, plane, distance_mm: 0.0 })
+    }
+
+    pub(super) fn frame(&self) -> &Frame {
+        self.image.frame()
     }
 }
 
@@ -112,7 +150,6 @@ fn step(slices: &[Placed], normal: DVec3) -> Result<DVec3, SeriesError> {
         return Err(SeriesError::OneSlice);
     }
     let gaps = gaps(slices);
-    check_places(&gaps, count)?;
     let median_mm = median(&gaps);
     let tolerance = gap_tolerance_mm(median_mm);
     for (after, &gap_mm) in gaps.iter().enumerate() {
@@ -141,29 +178,37 @@ fn step(slices: &[Placed], normal: DVec3) -> Result<DVec3, SeriesError> {
     Ok(step)
 }
 
-/// Refuses stacks where a place is there more than once.
-fn check_places(gaps: &[f64], images: usize) -> Result<(), SeriesError> {
+/// How often the places of a stack are there.
+struct Places {
+    /// The place of each slice.
+    of: Vec<usize>,
+    count: usize,
+    times: usize,
+}
+
+/// Counts places. A stack where some are there more often than others is refused.
+fn places(slices: &[Placed]) -> Result<Places, SeriesError> {
+    let images = slices.len();
+    let gaps = gaps(slices);
     let real: Vec<f64> = gaps.iter().copied().filter(|&gap| gap > 1e-3).collect();
-    if real.is_empty() {
-        return Err(SeriesError::Repeated { times: images, places: 1 });
-    }
     let same = (0.01 * median(&real)).max(1e-3);
+    let mut of = vec![0];
     let mut times = vec![1usize];
-    for &gap in gaps {
+    for &gap in &gaps {
         match times.last_mut() {
             Some(last) if gap <= same => *last += 1,
             _ => times.push(1),
         }
+        of.push(times.len() - 1);
     }
-    let places = times.len();
+    let count = times.len();
     match times[..] {
-        [1, ..] if times.iter().all(|&t| t == 1) => Ok(()),
-        [first, ..] if times.iter().all(|&t| t == first) => {
-            Err(SeriesError::Repeated { times: first, places })
-        }
+        [1] => Err(SeriesError::OneSlice),
+        [first, ..] if times.iter().all(|&t| t == first) => Ok(Places { of, count, times: first }),
         _ => {
-            let slice = times.iter().position(|&t| t > 1).unwrap_or(0);
-            Err(SeriesError::Duplicate { images, places, slice })
+            let most = times.iter().copied().min().unwrap_or(1);
+            let slice = times.iter().position(|&t| t > most).unwrap_or(0);
+            Err(SeriesError::Duplicate { images, places: count, slice })
         }
     }
 }

@@ -14,12 +14,16 @@ impl Encoding {
     pub(super) const EXPLICIT: Self = Self { implicit: false, big_endian: false };
     pub(super) const EXPLICIT_BIG: Self = Self { implicit: false, big_endian: true };
 
-    fn u16(self, bytes: [u8; 2]) -> u16 {
+    pub(in crate::io::dicom) fn u16(self, bytes: [u8; 2]) -> u16 {
         if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
     }
 
-    fn u32(self, bytes: [u8; 4]) -> u32 {
+    pub(in crate::io::dicom) fn u32(self, bytes: [u8; 4]) -> u32 {
         if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+
+    pub(in crate::io::dicom) fn u64(self, bytes: [u8; 8]) -> u64 {
+        if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) }
     }
 }
 

@@ -1,18 +1,23 @@
 //! What a compressed image says of its own size, before a decoder believes it.
 
+use crate::io::dicom::{DicomError, PixelLayout};
+
 /// Size and precision that a code stream declares.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Codestream {
     pub(super) columns: u32,
     pub(super) rows: u32,
     pub(super) components: u32,
     pub(super) precision: u8,
+    /// The mark of the frame header: which process of JPEG it is.
+    pub(super) process: u8,
 }
 
 impl Codestream {
     /// From the frame header, which stands behind segments with a length.
     ///
     /// # Source
-    /// ITU-T T.81 B.1.1.3, B.2.2.
+    /// ITU-T T.81 B.1.1.3, B.2.2; T.87 C.1.1 (SOF55 of JPEG-LS).
     pub(super) fn of_jpeg(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes.strip_prefix(&[0xFF, 0xD8])?;
         loop {
@@ -25,7 +30,11 @@ impl Codestream {
                 continue;
             }
             let length = usize::from(u16::from_be_bytes(*after.first_chunk::<2>()?));
-            let is_frame = matches!(code, 0xC0..=0xCF) && !matches!(code, 0xC4 | 0xC8 | 0xCC);
+            let is_frame = match code {
+                0xC4 | 0xC8 | 0xCC => false,
+                0xC0..=0xCF | 0xF7 => true,
+                _ => false,
+            };
             if is_frame {
                 let &[_, _, precision, y0, y1, x0, x1, components] = after.first_chunk::<8>()?;
                 return Some(Self {
@@ -33,6 +42,7 @@ impl Codestream {
                     rows: u32::from(u16::from_be_bytes([y0, y1])),
                     components: u32::from(components),
                     precision,
+                    process: code,
                 });
             }
             rest = after.get(length.max(2)..)?;
@@ -55,6 +65,21 @@ impl Codestream {
             rows: u32_at(8)?.checked_sub(u32_at(16)?)?,
             components: u32::from(u16::from_be_bytes(*siz.get(36..)?.first_chunk::<2>()?)),
             precision: (siz.get(38)? & 0x7F) + 1,
+            process: 0x51,
         })
+    }
+
+    /// Compares the size with that of the header.
+    pub(super) fn check(&self, layout: &PixelLayout) -> Result<(), DicomError> {
+        let expected = (layout.columns as u32, layout.rows as u32);
+        let found = (self.columns, self.rows);
+        if found != expected {
+            return Err(DicomError::CodestreamSize { found, expected });
+        }
+        if self.components != u32::from(layout.samples) {
+            let (found, expected) = (self.components, u32::from(layout.samples));
+            return Err(DicomError::Components { found, expected });
+        }
+        Ok(())
     }
 }
