@@ -14,7 +14,7 @@ use crate::{
         nifti::{self, NiftiError},
         series::{self, SeriesError},
     },
-    resample::resample,
+    resample::{ResampleError, Resampler},
     study::Modality,
     table::record,
 };
@@ -35,7 +35,7 @@ impl Settings {
         let [x, y, z] = self.spacing_mm;
         let [low, high] = self.intensity.ct_window_hu;
         format!(
-            "prepare-1; RAS; {x} x {y} x {z} mm; linear; CT {low}..{high} HU to -1..1; \
+            "prepare-2; RAS; {x} x {y} x {z} mm; linear, Gaussian where coarser; CT {low}..{high} HU to -1..1; \
              MR, PET robust z-score of the foreground cut at {}",
             self.intensity.clip_z
         )
@@ -64,6 +64,9 @@ pub enum PrepareError {
     /// No grid of the spacing asked for.
     #[error(transparent)]
     Grid(#[from] GridError),
+    /// It cannot be brought onto that grid.
+    #[error(transparent)]
+    Resample(#[from] ResampleError),
     /// No normalisation of its intensities.
     #[error(transparent)]
     Intensity(#[from] IntensityError),
@@ -160,7 +163,8 @@ pub fn prepare(
     let voxels = read(row, files, &grid)?;
     let normalisation = Normalisation::fit(&voxels, modality.family(), &settings.intensity)?;
     let onto = grid.covering_ras(settings.spacing_mm)?;
-    let resampled = resample(voxels.view(), &grid, &onto, normalisation.outside());
+    let resampler = Resampler::linear(normalisation.outside());
+    let resampled = resampler.resample(voxels.view(), &grid, &onto)?;
     drop(voxels);
     let slope = normalisation.range.map(f32::abs).into_iter().fold(0.0, f32::max) / 32_767.0;
     let stored = resampled.mapv(|value| (normalisation.apply(value) / slope).round() as i16);
