@@ -1,5 +1,6 @@
 //! The command line: what may be typed, one file a subcommand.
 
+mod convert;
 mod doctor;
 mod embed;
 mod evaluate;
@@ -72,6 +73,9 @@ enum Command {
         after_help = "Example:\n  mivox evaluate pipelines/default.toml --input /data/scans --out results"
     )]
     Evaluate(PipelineArgs),
+    /// Write every volume found as NIfTI on its own grid, under pseudonyms
+    #[command(after_help = convert::EXAMPLE)]
+    Convert(convert::ConvertArgs),
     /// Say whether this machine has what mivox needs
     #[command(after_help = "Example:\n  mivox doctor")]
     Doctor,
@@ -150,6 +154,7 @@ impl Cli {
             }
             Command::Embed(args) => job::with(&args, embed::run),
             Command::Evaluate(args) => job::with(&args, evaluate::run),
+            Command::Convert(args) => convert::run(&args),
             Command::Doctor => doctor::run(),
             Command::Phantom(args) => phantom::run(&args),
         }

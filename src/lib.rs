@@ -15,6 +15,7 @@ pub mod io;
 pub mod resample;
 pub mod intensity;
 pub mod cohort;
+pub mod convert;
 pub mod prepare;
 pub mod view;
 pub mod pairing;

@@ -1,21 +1,18 @@
 //! Prepared volumes on disk: one orientation, one spacing, one scale.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ndarray::{Array3, ArrayView3};
+use ndarray::ArrayView3;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cohort::CohortRow,
+    cohort::{ReadError, Scan},
     durable::{self, DurableError},
     geometry::{Grid, GridError, affine_from_flat, affine_to_flat},
     intensity::{self, IntensityError, Normalisation},
-    io::{
-        nifti::{self, NiftiError},
-        series::{self, SeriesError},
-    },
+    io::nifti,
     resample::{ResampleError, Resampler},
-    study::Modality,
+    study::{Modality, UnknownModality},
     table::record,
 };
 
@@ -46,21 +43,12 @@ impl Settings {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrepareError {
-    /// The cohort's row or the linkage lacks what is needed.
-    #[error("the cohort has no {missing} for this series; index again")]
-    Incomplete {
-        /// What is missing.
-        missing: &'static str,
-    },
-    /// The NIfTI file cannot be read.
+    /// Its row says neither CT nor another modality whose intensities can be read.
     #[error(transparent)]
-    Nifti(#[from] NiftiError),
-    /// The DICOM series cannot be read.
+    Modality(#[from] UnknownModality),
+    /// Its voxels cannot be read.
     #[error(transparent)]
-    Series(#[from] SeriesError),
-    /// The file changed its geometry since it was indexed.
-    #[error("the file's grid is another one than when it was indexed; index again")]
-    Changed,
+    Read(#[from] ReadError),
     /// No grid of the spacing asked for.
     #[error(transparent)]
     Grid(#[from] GridError),
@@ -142,11 +130,11 @@ struct Sidecar {
 /// # Errors
 /// [`PrepareError`]: the volume is then to be quarantined.
 pub fn prepare(
-    row: &CohortRow,
-    files: &[PathBuf],
+    scan: &Scan,
     settings: &Settings,
     results: &Path,
 ) -> Result<VolumeRow, PrepareError> {
+    let row = &scan.row;
     let made_from = durable::sha256_hex(
         format!("{}\n{}\n{:?}", settings.recipe(), row.fingerprint, row.affine).as_bytes(),
     );
@@ -157,10 +145,9 @@ pub fn prepare(
     {
         return Ok(volume);
     }
-    let missing = |missing| PrepareError::Incomplete { missing };
-    let grid = row.grid().ok_or(missing("geometry"))?;
-    let modality: Modality = row.modality.parse().map_err(|_| missing("modality"))?;
-    let voxels = read(row, files, &grid)?;
+    let grid = row.grid().ok_or(ReadError::Incomplete { missing: "geometry" })?;
+    let modality: Modality = row.modality.parse()?;
+    let voxels = scan.read()?;
     let normalisation = Normalisation::fit(&voxels, modality.family(), &settings.intensity)?;
     let onto = grid.covering_ras(settings.spacing_mm)?;
     let resampler = Resampler::linear(normalisation.outside());
@@ -204,17 +191,6 @@ fn prepared_before(sidecar: &Path, made_from: &str) -> Option<VolumeRow> {
     let text = std::fs::read_to_string(sidecar).ok()?;
     let before: Sidecar = serde_json::from_str(&text).ok()?;
     (before.made_from == made_from).then_some(before.volume)
-}
-
-fn read(row: &CohortRow, files: &[PathBuf], grid: &Grid) -> Result<Array3<f32>, PrepareError> {
-    match (row.format.as_str(), files) {
-        (_, []) => Err(PrepareError::Incomplete { missing: "file" }),
-        ("nifti", [file, ..]) => {
-            let (voxels, head) = nifti::open_volume(file)?;
-            if head.grid == *grid { Ok(voxels) } else { Err(PrepareError::Changed) }
-        }
-        _ => Ok(series::read_series(files, grid)?),
-    }
 }
 
 /// Voxel index of the middle of the bounding box of all that lies above a threshold.

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::job::{self, Job, counted, say};
 use crate::{
-    cohort::{CohortRow, Quarantined, files_by_series},
+    cohort::{Link, Quarantined, Scan, scans},
     prepare::prepare,
     progress::Progress,
     stop,
@@ -22,18 +22,17 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
         return Ok(true);
     }
     stamp.clear()?;
-    let mut cohort: Vec<CohortRow> = table::read(&job.path("cohort.parquet"))?;
-    cohort.retain(|row| row.status == "volume");
-    let files = files_by_series(&job.path("linkage.parquet"))?;
+    let links: Vec<Link> = table::read(&job.path("linkage.parquet"))?;
+    let cohort: Vec<Scan> = scans(table::read(&job.path("cohort.parquet"))?, &links);
+    drop(links);
     let progress = Progress::new("prepare", "volumes", cohort.len());
-    let files_of = |row: &CohortRow| files.get(&row.series).map_or(&[][..], Vec::as_slice);
     let results: Vec<_> = cohort
         .par_iter()
-        .map(|row| {
+        .map(|scan| {
             if stop::requested() {
                 return None;
             }
-            let result = prepare(row, files_of(row), settings, &job.config.out);
+            let result = prepare(scan, settings, &job.config.out);
             progress.advance(1);
             Some(result)
         })
@@ -45,18 +44,18 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let mut quarantined = job::quarantined(&quarantine)?;
     quarantined.retain(|row| row.stage != "prepare");
     let (mut volumes, mut refused, mut complete) = (Vec::new(), 0, true);
-    for (row, result) in cohort.iter().zip(results) {
+    for (scan, result) in cohort.iter().zip(results) {
         match result {
             None => complete = false,
             Some(Ok(volume)) => volumes.push(volume),
             Some(Err(error)) => {
                 if job.fail_first {
-                    bail!("{}: {error}", row.series);
+                    bail!("{}: {error}", scan.row.series);
                 }
                 refused += 1;
-                quarantined.extend(files_of(row).iter().map(|path| Quarantined {
+                quarantined.extend(scan.files.iter().map(|path| Quarantined {
                     file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
-                    series: Some(row.series.clone()),
+                    series: Some(scan.row.series.clone()),
                     stage: "prepare".to_owned(),
                     reason: error.to_string(),
                 }));

@@ -26,26 +26,32 @@ use crate::{
 /// What one file is.
 enum Content {
     Dicom(Box<Instance>),
-    Nifti(Grid, naming::Named),
+    /// Without what its name says where it says nothing, and may.
+    Nifti(Grid, Option<naming::Named>),
     Companion,
 }
 
 fn look_at(source: &Source, path: &Path) -> Result<Content, InputError> {
     let relative = path.strip_prefix(&source.path).unwrap_or(path);
     let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-    let relative = parts.join("/");
+    let relative = match &parts[..] {
+        // The source is this file.
+        [] => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        parts => parts.join("/"),
+    };
     match sniff(path) {
         Ok(Format::Dicom) => {
             let mut instance = dicom::open_header(path)?;
-            instance.complete(source.pattern.as_ref().and_then(|p| p.subject(&relative)))?;
+            let named = source.pattern.as_ref().and_then(|p| p.subject(&relative));
+            instance.complete(named.or_else(|| source.unnamed.then_some(relative)))?;
             Ok(Content::Dicom(Box::new(instance)))
         }
-        Ok(Format::Nifti) => {
-            match read_name(&relative, source.pattern.as_ref(), source.modality)? {
-                Some(named) => Ok(Content::Nifti(nifti::open_grid(path)?.grid, named)),
-                None => Ok(Content::Companion),
-            }
-        }
+        Ok(Format::Nifti) => match read_name(&relative, source.pattern.as_ref(), source.modality) {
+            Ok(Some(named)) => Ok(Content::Nifti(nifti::open_grid(path)?.grid, Some(named))),
+            Err(_) if source.unnamed => Ok(Content::Nifti(nifti::open_grid(path)?.grid, None)),
+            Ok(None) => Ok(Content::Companion),
+            Err(error) => Err(error.into()),
+        },
         Err(_) if is_companion(path) => Ok(Content::Companion),
         Err(error) => Err(error.into()),
     }
@@ -133,16 +139,17 @@ impl<'a> Builder<'a> {
         });
     }
 
-    fn add_nifti(&mut self, path: &Path, grid: Grid, named: naming::Named) {
+    fn add_nifti(&mut self, path: &Path, grid: Grid, named: Option<naming::Named>) {
         let source = self.source;
-        let session = format!("{}\n{}\n{}", source.name, named.subject, named.session);
-        let identity = Identity {
-            subject: named.subject,
-            study: session.clone(),
-            session,
-            series: path.to_string_lossy().into_owned(),
+        let file = path.to_string_lossy();
+        let (subject, session, modality) = match named {
+            Some(named) => (named.subject, named.session, named.modality.as_str()),
+            None => (file.clone().into_owned(), String::new(), "unknown"),
         };
-        let row = self.row(&identity, Format::Nifti, named.modality.as_str(), &[path.to_owned()]);
+        let session = format!("{}\n{subject}\n{session}", source.name);
+        let identity =
+            Identity { subject, study: session.clone(), session, series: file.into_owned() };
+        let row = self.row(&identity, Format::Nifti, modality, &[path.to_owned()]);
         let row = CohortRow { status: "volume".to_owned(), ..row.with_grid(&grid) };
         self.link_file(path, Some(&row.series), Some(0));
         self.cohort.rows.push(row);

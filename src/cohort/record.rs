@@ -1,13 +1,8 @@
 //! The rows of an index's three tables.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
-
 use crate::{
     geometry::{Grid, affine_from_flat, affine_to_flat},
-    table::{self, TableError, record},
+    table::record,
 };
 
 record! {
@@ -23,7 +18,8 @@ record! {
         pub study: String,
         /// Pseudonym of the series, one for each volume.
         pub series: String,
-        /// A word of [`Modality`](crate::study::Modality), or the kind of object where it is no image.
+        /// A word of [`Modality`](crate::study::Modality), the kind of object where it is no
+        /// image, or `unknown`.
         pub modality: String,
         /// A defined term, where the header has one.
         pub body_part: Option<String>,
@@ -92,22 +88,4 @@ impl CohortRow {
         let shape = self.shape?.map(|n| n as usize);
         Some(Grid { shape, ras_from_voxel: affine_from_flat(&self.affine?) })
     }
-}
-
-/// The files of every series, in order, from `linkage.parquet`.
-///
-/// # Errors
-/// [`TableError`].
-pub fn files_by_series(linkage: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, TableError> {
-    let mut files: BTreeMap<String, Vec<(u32, PathBuf)>> = BTreeMap::new();
-    for link in table::read::<Link>(linkage)? {
-        if let (Some(series), Some(position)) = (link.series, link.position) {
-            files.entry(series).or_default().push((position, link.real.into()));
-        }
-    }
-    let in_order = |mut files: Vec<(u32, PathBuf)>| {
-        files.sort();
-        files.into_iter().map(|(_, path)| path).collect()
-    };
-    Ok(files.into_iter().map(|(series, files)| (series, in_order(files))).collect())
 }

@@ -13,7 +13,7 @@ mod write;
 
 pub use header::{NiftiHead, VoxelType};
 pub use mapped::Mapped;
-pub use write::{write_f32, write_i16};
+pub use write::{has_qform, write_f32, write_i16};
 
 use std::{
     fs::File,

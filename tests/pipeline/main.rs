@@ -6,6 +6,7 @@ mod bad_input;
 mod boxes;
 mod encoders;
 mod command_line;
+mod convert;
 mod learning;
 mod resume;
 mod shared_scans;
