@@ -10,6 +10,7 @@ mod pairs;
 mod phantom;
 mod prepare;
 mod run;
+mod show;
 mod train;
 
 use std::path::PathBuf;
@@ -76,6 +77,9 @@ enum Command {
     /// Write every volume found as NIfTI on its own grid, under pseudonyms
     #[command(after_help = convert::EXAMPLE)]
     Convert(convert::ConvertArgs),
+    /// Draw three planes of every volume, for a person to look through
+    #[command(after_help = show::EXAMPLE)]
+    Show(show::ShowArgs),
     /// Say whether this machine has what mivox needs
     #[command(after_help = "Example:\n  mivox doctor")]
     Doctor,
@@ -155,6 +159,7 @@ impl Cli {
             Command::Embed(args) => job::with(&args, embed::run),
             Command::Evaluate(args) => job::with(&args, evaluate::run),
             Command::Convert(args) => convert::run(&args),
+            Command::Show(args) => show::run(&args),
             Command::Doctor => doctor::run(),
             Command::Phantom(args) => phantom::run(&args),
         }

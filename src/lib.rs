@@ -16,6 +16,7 @@ pub mod resample;
 pub mod intensity;
 pub mod cohort;
 pub mod convert;
+pub mod sheet;
 pub mod prepare;
 pub mod view;
 pub mod pairing;

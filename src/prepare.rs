@@ -6,11 +6,14 @@ use ndarray::ArrayView3;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cohort::{ReadError, Scan},
+    cohort::{CohortRow, ReadError, Scan},
     durable::{self, DurableError},
     geometry::{Grid, GridError, affine_from_flat, affine_to_flat},
     intensity::{self, IntensityError, Normalisation},
-    io::nifti,
+    io::{
+        Format,
+        nifti::{self, NiftiError},
+    },
     resample::{ResampleError, Resampler},
     study::{Modality, UnknownModality},
     table::record,
@@ -113,6 +116,38 @@ impl VolumeRow {
     pub fn grid(&self) -> Grid {
         let shape = self.shape.map(|n| n as usize);
         Grid { shape, ras_from_voxel: affine_from_flat(&self.affine) }
+    }
+}
+
+impl Scan {
+    /// A prepared volume of a results folder as a scan to be read: its numbers
+    /// are normalised, and its files are ours.
+    ///
+    /// # Errors
+    /// [`NiftiError`] where the file cannot be opened.
+    pub fn of_prepared(row: &VolumeRow, results: &Path) -> Result<Self, NiftiError> {
+        let file = results.join(&row.file);
+        // The file rounds its affine to f32.
+        let grid = nifti::open_grid(&file)?.grid;
+        let row = CohortRow {
+            source: row.source.clone(),
+            subject: row.subject.clone(),
+            session: row.session.clone(),
+            study: row.study.clone(),
+            series: row.series.clone(),
+            modality: row.modality.clone(),
+            body_part: None,
+            shape: Some(row.shape),
+            spacing_mm: Some(row.spacing_mm),
+            affine: Some(affine_to_flat(&grid.ras_from_voxel)),
+            frame_of_reference: row.frame_of_reference.clone(),
+            format: Format::Nifti.as_str().to_owned(),
+            files: 1,
+            fingerprint: String::new(),
+            status: "volume".to_owned(),
+            reason: None,
+        };
+        Ok(Self { row, files: vec![file] })
     }
 }
 

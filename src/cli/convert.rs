@@ -8,11 +8,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use rayon::prelude::*;
 
 use super::{
     End, index,
-    job::{counted, say},
+    job::{self, counted, say},
 };
 use crate::{
     cohort::{self, Cohort, Quarantined, Scan, Source, naming::Pattern},
@@ -84,9 +83,7 @@ impl ConvertArgs {
         if self.padding.is_some_and(|value| !value.is_finite()) {
             bail!("--padding must be a finite number");
         }
-        if !(self.memory.is_finite() && self.memory > 0.0) {
-            bail!("--memory must be above 0, not {}", self.memory);
-        }
+        job::check_memory(self.memory)?;
         Ok(Settings { naming, gzip: !self.uncompressed, padding: self.padding })
     }
 
@@ -126,7 +123,15 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
     let bids = settings.naming == Naming::Bids;
     let folder = args.out.join(if bids { "bids" } else { "nifti" });
     let names = settings.naming.names(&scans.iter().map(|scan| &scan.row).collect::<Vec<_>>())?;
-    let results = convert_all(&scans, &names, &settings, &folder, args.memory);
+    let progress = Progress::new("convert", "volumes", scans.len());
+    let work: Vec<(&Scan, &String)> = scans.iter().zip(&names).collect();
+    let bytes = |(scan, _): &(&Scan, &String)| scan.voxel_count() * BYTES_PER_VOXEL as f64;
+    let results = job::within_memory(&work, args.memory, bytes, |(scan, name)| {
+        let result = convert(scan, &settings, &folder, name);
+        progress.advance(1);
+        result
+    });
+    progress.finish();
 
     let mut stored: BTreeMap<Stored, usize> = BTreeMap::new();
     let (mut failed, mut refused, mut complete) = (Vec::new(), 0, true);
@@ -183,47 +188,6 @@ fn refuse_inside(out: &Path, input: &Path) -> anyhow::Result<()> {
         bail!("the output folder lies in the input folder; choose another one");
     }
     Ok(())
-}
-
-/// Converts scans in parallel, as many at a time as their voxels fit into the
-/// memory given; nothing for those that were not begun before a stop.
-fn convert_all(
-    scans: &[Scan],
-    names: &[String],
-    settings: &Settings,
-    folder: &Path,
-    gibibytes: f64,
-) -> Vec<Option<Result<Stored, crate::convert::ConvertError>>> {
-    let progress = Progress::new("convert", "volumes", scans.len());
-    let limit = gibibytes * f64::from(1 << 30);
-    let bytes = |scan: &Scan| {
-        let voxels: f64 = scan.row.shape.unwrap_or_default().map(f64::from).iter().product();
-        voxels * BYTES_PER_VOXEL as f64
-    };
-    let mut results = Vec::with_capacity(scans.len());
-    while results.len() < scans.len() {
-        let rest = &scans[results.len()..];
-        let mut sum = 0.0;
-        let fitting = rest.iter().take_while(|scan| {
-            sum += bytes(scan);
-            sum <= limit
-        });
-        let count = fitting.count().max(1);
-        let batch = rest[..count].par_iter().zip(&names[results.len()..]);
-        let done: Vec<_> = batch
-            .map(|(scan, name)| {
-                if stop::requested() {
-                    return None;
-                }
-                let result = convert(scan, settings, folder, name);
-                progress.advance(1);
-                Some(result)
-            })
-            .collect();
-        results.extend(done);
-    }
-    progress.finish();
-    results
 }
 
 /// Writes the cohort's tables and returns how many files are in the quarantine.

@@ -144,7 +144,7 @@ impl<'a> Builder<'a> {
         let file = path.to_string_lossy();
         let (subject, session, modality) = match named {
             Some(named) => (named.subject, named.session, named.modality.as_str()),
-            None => (file.clone().into_owned(), String::new(), "unknown"),
+            None => (file.clone().into_owned(), String::new(), naming::word(path)),
         };
         let session = format!("{}\n{subject}\n{session}", source.name);
         let identity =

@@ -94,6 +94,11 @@ fn files_of(links: &[Link]) -> BTreeMap<String, Vec<PathBuf>> {
 }
 
 impl Scan {
+    /// Voxels that its row promises: what reading it takes, before it is read.
+    pub fn voxel_count(&self) -> f64 {
+        self.row.shape.unwrap_or_default().map(f64::from).iter().product()
+    }
+
     /// The voxels `[k, j, i]` on the grid of the row, in the unit of the scan;
     /// `NaN` marks what was not measured.
     ///

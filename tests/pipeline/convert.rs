@@ -45,9 +45,12 @@ fn read_by_nibabel(out: &Path) {
     checked(command, 0);
 }
 
-/// Modality, shape and affine in 1e-3 mm of every volume, by subject and session
-/// in the order of what they hold: what two cohorts of the same scans share.
-fn shown(rows: &[CohortRow]) -> Vec<Vec<(String, [u32; 3], Vec<i64>)>> {
+/// Modality, shape and affine in 1e-3 mm.
+type Shown = (String, [u32; 3], Vec<i64>);
+
+/// Every volume by subject and session, in the order of what they hold: what two
+/// cohorts of the same scans share.
+fn shown(rows: &[CohortRow]) -> Vec<Vec<Shown>> {
     let mut sessions: BTreeMap<(&str, &str), Vec<_>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.status == "volume") {
         let affine = row.affine.unwrap().map(|number| (number * 1e3).round() as i64).to_vec();

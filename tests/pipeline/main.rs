@@ -10,5 +10,6 @@ mod convert;
 mod learning;
 mod resume;
 mod shared_scans;
+mod show;
 mod tables;
 mod workplace;
