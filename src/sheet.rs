@@ -136,32 +136,34 @@ impl Picture {
     }
 }
 
-/// Writes cells as PNG, `columns × rows` on a page; pages after the first get a
-/// number behind the name. Returns the number of pages. `note` stands at the
-/// foot of each.
+impl Settings {
+    /// Volumes on a page.
+    pub fn page(&self) -> usize {
+        self.columns * self.rows
+    }
+}
+
+/// Writes the cells of one page as PNG; `number` is (this page, of how many), and
+/// pages after the first have theirs behind the name. `note` stands at the foot.
 ///
 /// # Errors
-/// [`SheetError`].
-pub fn write(
+/// [`SheetError::Durable`] and [`SheetError::Write`].
+pub fn write_page(
     path: &Path,
     cells: &[Cell],
     settings: &Settings,
     note: &str,
-) -> Result<usize, SheetError> {
-    let pages = cells.chunks(settings.columns * settings.rows);
-    let count = pages.len();
-    for (n, cells) in pages.enumerate() {
-        let canvas = page::draw(cells, settings, note, (n + 1, count));
-        let path = match n {
-            0 => path.to_owned(),
-            _ => {
-                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-                path.with_file_name(format!("{stem}-{}.png", n + 1))
-            }
-        };
-        durable::write_atomically(&path, |out| canvas.write_png(out).map_err(SheetError::Write))?;
-    }
-    Ok(count)
+    number: (usize, usize),
+) -> Result<(), SheetError> {
+    let canvas = page::draw(cells, settings, note, number);
+    let path = match number {
+        (1, _) => path.to_owned(),
+        (n, _) => {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            path.with_file_name(format!("{stem}-{n}.png"))
+        }
+    };
+    durable::write_atomically(&path, |out| canvas.write_png(out).map_err(SheetError::Write))
 }
 
 #[cfg(test)]

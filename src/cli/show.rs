@@ -118,26 +118,30 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<End> {
         key(a).cmp(&key(b))
     });
     let progress = Progress::new("show", "volumes", found.scans.len());
+    let (volumes, unused) = (counted(found.scans.len(), "volume"), found.unused);
+    let note = match unused {
+        0 => volumes,
+        _ => format!("{volumes}; {} not used", counted(unused, "file")),
+    };
     // The voxels, and a copy of them where an oblique volume is smoothed.
     let bytes = |scan: &Scan| scan.voxel_count() * 8.0;
-    let cells = job::within_memory(&found.scans, args.memory, bytes, |scan| {
-        let cell = Cell::of(scan, found.calibrated, &settings);
-        progress.advance(1);
-        cell
-    });
+    let pages = found.scans.len().div_ceil(settings.page());
+    let mut failed = 0;
+    for (n, scans) in found.scans.chunks(settings.page()).enumerate() {
+        let cells = job::within_memory(scans, args.memory, bytes, |scan| {
+            let cell = Cell::of(scan, found.calibrated, &settings);
+            progress.advance(1);
+            cell
+        });
+        let cells: Option<Vec<Cell>> = cells.into_iter().collect();
+        let Some(cells) = cells else {
+            eprintln!("stopped after {n} of {pages} pages");
+            return Ok(End::Stopped);
+        };
+        failed += cells.iter().filter(|cell| cell.picture.is_err()).count();
+        sheet::write_page(&args.out, &cells, &settings, &note, (n + 1, pages))?;
+    }
     progress.finish();
-    let cells: Option<Vec<Cell>> = cells.into_iter().collect();
-    let Some(cells) = cells else {
-        eprintln!("stopped; nothing was written");
-        return Ok(End::Stopped);
-    };
-    let failed = cells.iter().filter(|cell| cell.picture.is_err()).count();
-    let unused = found.unused;
-    let note = match unused {
-        0 => counted(cells.len(), "volume"),
-        _ => format!("{}; {} not used", counted(cells.len(), "volume"), counted(unused, "file")),
-    };
-    let pages = sheet::write(&args.out, &cells, &settings, &note)?;
     say("show", &format!("{note} on {}; {failed} cannot be shown", counted(pages, "page")));
     Ok(if failed + unused > 0 { End::Quarantined } else { End::Good })
 }

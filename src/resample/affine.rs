@@ -3,10 +3,13 @@
 use std::ops::Range;
 
 use glam::{DAffine3, DVec3};
-use ndarray::{Array3, ArrayView3, Axis};
+use ndarray::{Array3, ArrayView3, Axis, s};
 use rayon::prelude::*;
 
 use super::{Interpolation, NOISE, ResampleError, linear, separable::filled, taps::cubic};
+
+/// Slices, and rows of them, that are computed together.
+const BLOCK: usize = 8;
 
 /// A source `[k, j, i]` of finite values (for [`Interpolation::Cubic`]: spline
 /// coefficients) in standard layout, on a grid of another affine.
@@ -20,37 +23,50 @@ pub(super) fn apply(
     let mut result = filled(onto, outside)?;
     let (nk, nj, ni) = source.dim();
     let sides = [ni, nj, nk];
+    // There is one: the layout is the standard one.
     let Some(voxels) = source.to_slice() else { return Ok(result) };
     let last = DVec3::from_array(sides.map(|n| n as f64 - 1.0));
     let edge = DVec3::splat(0.5 + NOISE);
-    result.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(k, mut slice)| {
-        for (j, mut row) in slice.outer_iter_mut().enumerate() {
-            let start = from_onto.transform_point3(DVec3::new(0.0, j as f64, k as f64));
-            let line = Line { start, step: from_onto.matrix3.x_axis };
-            let Some(row) = row.as_slice_mut() else { continue };
-            let inside = line.between(-edge, last + edge, row.len());
-            let each = |row: &mut [f32], inside: Range<usize>, value: &dyn Fn(DVec3) -> f32| {
-                for (voxel, i) in row[inside.clone()].iter_mut().zip(inside) {
-                    *voxel = value(line.at(i));
-                }
-            };
-            match interpolation {
-                Interpolation::Nearest => each(row, inside, &|at| nearest(voxels, sides, at)),
-                Interpolation::Cubic => each(row, inside, &|at| spline(voxels, sides, at)),
-                Interpolation::Linear => {
-                    let inner = line.between(DVec3::ZERO, last, row.len());
-                    let at_edge = |at: DVec3| linear(&source, at, outside);
-                    if inner.is_empty() || sides.contains(&1) {
-                        each(row, inside, &at_edge);
-                    } else {
-                        each(row, inside.start..inner.start, &at_edge);
-                        linear_row(voxels, sides, &line, inner.start, &mut row[inner.clone()]);
-                        each(row, inner.end..inside.end, &at_edge);
+    // Neighbouring rows read the same voxels of the source: block by block they
+    // are still in a near cache.
+    result.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().enumerate().for_each(
+        |(n, mut slab)| {
+            let (slices, rows, _) = slab.dim();
+            let blocks = (0..rows).step_by(BLOCK).flat_map(|j| {
+                (0..slices).flat_map(move |k| (j..(j + BLOCK).min(rows)).map(move |j| (k, j)))
+            });
+            for (k, j) in blocks {
+                let mut row = slab.slice_mut(s![k, j, ..]);
+                let k = n * BLOCK + k;
+                let start = from_onto.transform_point3(DVec3::new(0.0, j as f64, k as f64));
+                let line = Line { start, step: from_onto.matrix3.x_axis };
+                let Some(row) = row.as_slice_mut() else { continue };
+                let inside = line.between(-edge, last + edge, row.len());
+                let each = |row: &mut [f32], inside: Range<usize>, value: &dyn Fn(DVec3) -> f32| {
+                    for (voxel, i) in row[inside.clone()].iter_mut().zip(inside) {
+                        *voxel = value(line.at(i));
+                    }
+                };
+                match interpolation {
+                    Interpolation::Nearest => {
+                        nearest_row(voxels, sides, &line, inside.start, &mut row[inside.clone()]);
+                    }
+                    Interpolation::Cubic => each(row, inside, &|at| spline(voxels, sides, at)),
+                    Interpolation::Linear => {
+                        let inner = line.between(DVec3::ZERO, last, row.len());
+                        let at_edge = |at: DVec3| linear(&source, at, outside);
+                        if inner.is_empty() || sides.contains(&1) {
+                            each(row, inside, &at_edge);
+                        } else {
+                            each(row, inside.start..inner.start, &at_edge);
+                            linear_row(voxels, sides, &line, inner.start, &mut row[inner.clone()]);
+                            each(row, inner.end..inside.end, &at_edge);
+                        }
                     }
                 }
             }
-        }
-    });
+        },
+    );
     Ok(result)
 }
 
@@ -99,31 +115,60 @@ impl Line {
     }
 }
 
-/// Linear interpolation of the row's voxels from `first` on, all of which lie
-/// between the centres of the source.
-fn linear_row(
-    voxels: &[f32],
-    [ni, nj, nk]: [usize; 3],
-    line: &Line,
-    first: usize,
-    row: &mut [f32],
-) {
-    // `as` cuts off, which of what is not negative is the floor.
-    let low = |at: f64, n: usize| (at as u32).min(n as u32 - 2);
-    let mix = |a: f32, b: f32, fraction: f64| a + (b - a) * fraction as f32;
-    for (n, voxel) in row.iter_mut().enumerate() {
-        let at = line.at(first + n);
-        let (i, j, k) = (low(at.x, ni), low(at.y, nj), low(at.z, nk));
-        let near = &voxels[(k as usize * nj + j as usize) * ni + i as usize..];
-        let along_x = |n: usize| mix(near[n], near[n + 1], at.x - f64::from(i));
-        let along_y = |n: usize| mix(along_x(n), along_x(n + ni), at.y - f64::from(j));
-        *voxel = mix(along_y(0), along_y(ni * nj), at.z - f64::from(k));
+/// A place along a row in 2⁻³² of a source voxel: a step is an addition, what is
+/// whole a shift, and 32768 steps are off by 2⁻¹⁸ of a voxel at most.
+struct Fixed {
+    at: [i64; 3],
+    step: [i64; 3],
+}
+
+impl Fixed {
+    const ONE: f64 = (1u64 << 32) as f64;
+
+    fn new(line: &Line, first: usize, shift: f64) -> Self {
+        let fixed = |place: DVec3| place.to_array().map(|v| (v * Self::ONE).round() as i64);
+        Self { at: fixed(line.at(first) + shift), step: fixed(line.step) }
+    }
+
+    /// For each axis the whole voxels, at most `last`, and the place beyond them.
+    fn next(&mut self, last: [i64; 3]) -> ([usize; 3], [f32; 3]) {
+        let at = self.at.map(|at| at.max(0));
+        let whole: [i64; 3] = std::array::from_fn(|axis| (at[axis] >> 32).min(last[axis]));
+        let beyond = std::array::from_fn(|axis| {
+            (at[axis] - (whole[axis] << 32)) as f32 * (1.0 / Self::ONE as f32)
+        });
+        // Only behind the last voxel of a row may this leave the source.
+        self.at = std::array::from_fn(|axis| self.at[axis].wrapping_add(self.step[axis]));
+        (whole.map(|n| n as usize), beyond)
     }
 }
 
-fn nearest(voxels: &[f32], [ni, nj, nk]: [usize; 3], at: DVec3) -> f32 {
-    let near = |at: f64, n: usize| ((at + 0.5) as usize).min(n - 1);
-    voxels[(near(at.z, nk) * nj + near(at.y, nj)) * ni + near(at.x, ni)]
+/// Linear interpolation of the row's voxels from `first` on, all of which lie
+/// between the centres of the source.
+fn linear_row(voxels: &[f32], sides: [usize; 3], line: &Line, first: usize, row: &mut [f32]) {
+    let [ni, nj, _] = sides;
+    let mut place = Fixed::new(line, first, 0.0);
+    let mix = |a: f32, b: f32, fraction: f32| a + (b - a) * fraction;
+    for voxel in row {
+        let ([i, j, k], [x, y, z]) = place.next(sides.map(|n| n as i64 - 2));
+        let low = (k * nj + j) * ni + i;
+        let along_x = |at: usize| match voxels[at..at + 2] {
+            [a, b] => mix(a, b, x),
+            _ => 0.0,
+        };
+        let along_y = |at: usize| mix(along_x(at), along_x(at + ni), y);
+        *voxel = mix(along_y(low), along_y(low + ni * nj), z);
+    }
+}
+
+/// The nearest voxel of the row's voxels from `first` on, all of which lie in the source.
+fn nearest_row(voxels: &[f32], sides: [usize; 3], line: &Line, first: usize, row: &mut [f32]) {
+    let [ni, nj, _] = sides;
+    let mut place = Fixed::new(line, first, 0.5);
+    for voxel in row {
+        let ([i, j, k], _) = place.next(sides.map(|n| n as i64 - 1));
+        *voxel = voxels[(k * nj + j) * ni + i];
+    }
 }
 
 fn spline(coefficients: &[f32], [ni, nj, nk]: [usize; 3], at: DVec3) -> f32 {

@@ -70,6 +70,7 @@ pub(super) fn apply(
     }
     let source = in_order(source)?;
     let (_, height, width) = source.dim();
+    // There are voxels, as they are in order; no rows where nothing lies inside.
     let (Some(voxels), Some(rows)) = (source.as_slice(), y.samples()) else { return Ok(result) };
     let row_of = |slice: usize, row: usize| &voxels[(slice * height + row) * width..][..width];
     let mut inside = result.slice_mut(s![z.inside.clone(), y.inside.clone(), x.inside.clone()]);
