@@ -99,6 +99,16 @@ pub fn convert(
     {
         return Ok(stored);
     }
+    // What is left of another version, or of the other ending, is no longer true,
+    // whatever becomes of this one; two files would be two volumes.
+    for old in [&sidecar, &path, &folder.join(format!("{name}.{other}"))] {
+        match std::fs::remove_file(old) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(ConvertError::Write(error));
+            }
+            _ => {}
+        }
+    }
     let grid = row.grid().ok_or(ReadError::Incomplete { missing: "geometry" })?;
     let origin = scan.origin()?;
     let mut voxels = scan.read()?;
@@ -119,11 +129,7 @@ pub fn convert(
         written.map_err(ConvertError::Write)
     })?;
     durable::write_atomically(&sidecar, |out| text.write(out).map_err(ConvertError::Write))?;
-    // A run with the other ending left its file; two would be two volumes.
-    match std::fs::remove_file(folder.join(format!("{name}.{other}"))) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ConvertError::Write(error)),
-        _ => Ok(if scale.is_some() { Stored::Int16 } else { Stored::Float32 }),
-    }
+    Ok(if scale.is_some() { Stored::Int16 } else { Stored::Float32 })
 }
 
 fn write(

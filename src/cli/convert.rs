@@ -182,9 +182,10 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
 
 /// Results below the input would be found as scans by the next run.
 fn refuse_inside(out: &Path, input: &Path) -> anyhow::Result<()> {
-    durable::create_folder(out)?;
-    let absolute = |path: &Path| path.canonicalize().context("a folder cannot be found again");
-    if absolute(out)?.starts_with(absolute(input)?) {
+    let absolute = |path: &Path| path.canonicalize().context("a folder cannot be found");
+    // Of what is not there yet, where it would be made.
+    let made = out.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    if absolute(made)?.starts_with(absolute(input)?) {
         bail!("the output folder lies in the input folder; choose another one");
     }
     Ok(())

@@ -120,6 +120,7 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<End> {
     let progress = Progress::new("show", "volumes", found.scans.len());
     let (volumes, unused) = (counted(found.scans.len(), "volume"), found.unused);
     let note = match unused {
+        _ if !found.calibrated => format!("{volumes}, prepared: CT by percentiles like the others"),
         0 => volumes,
         _ => format!("{volumes}; {} not used", counted(unused, "file")),
     };

@@ -3,7 +3,7 @@
 use super::{
     Cell, Convention, Picture, Settings,
     canvas::{Canvas, LETTER, LINE, Side},
-    window::PERCENTILES,
+    window,
 };
 
 /// Between cells, and at the edges of a page.
@@ -53,12 +53,9 @@ pub(super) fn draw(
         draw_cell(&mut canvas, x, y, cell, settings);
     }
     let [low, high] = settings.ct_window_hu;
-    let [black, white] = PERCENTILES.map(|share| share * 100.0);
     let foot = head + rows * (height + MARGIN) + MARGIN / 2;
     let lines = [
-        format!(
-            "CT {low} to {high} HU; others percentile {black} to {white}, PET and SPECT inverted"
-        ),
+        format!("CT {low} to {high} HU; {}; dark grey: not scanned", window::told()),
         note.to_owned(),
         format!("page {page} of {pages}"),
     ];

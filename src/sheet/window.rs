@@ -5,8 +5,21 @@ use ndarray::Array3;
 /// Voxels read for percentiles: enough for the third digit.
 const SAMPLE: usize = 200_000;
 
-/// Shares of the voxels that are black and white.
-pub(super) const PERCENTILES: [f64; 2] = [0.01, 0.995];
+/// Share of the voxels that is black.
+const BLACK: f64 = 0.01;
+
+/// Share from which on voxels are white: of MR, where fat is far above all else
+/// and one percent of a head.
+const WHITE: f64 = 0.99;
+
+/// The same of nuclear images, of which little more is of interest.
+const WHITE_NUCLEAR: f64 = 0.995;
+
+/// What the shares are, in words.
+pub(super) fn told() -> String {
+    let [black, white, nuclear] = [BLACK, WHITE, WHITE_NUCLEAR].map(|share| share * 100.0);
+    format!("others percentile {black} to {white}, PET and SPECT to {nuclear} and inverted")
+}
 
 /// The grey of what lies outside a volume.
 pub(super) const OUTSIDE: u8 = 28;
@@ -39,7 +52,7 @@ impl Window {
             sample.get(at).copied().unwrap_or(0.0)
         };
         let whole = [quantile(0.0), quantile(1.0)];
-        let range = PERCENTILES.map(quantile);
+        let range = [BLACK, if inverted { WHITE_NUCLEAR } else { WHITE }].map(quantile);
         // A mask is all background but for less than a percentile.
         Self::new(if range[0] < range[1] { range } else { whole }, inverted)
     }

@@ -208,6 +208,22 @@ fn what_cannot_be_meant_is_refused() {
         let message = String::from_utf8_lossy(&run.stderr).into_owned();
         assert!(message.contains(said), "{message}");
     }
+    assert!(!cohort.join("inside").exists());
+}
+
+#[test]
+fn nothing_is_left_of_a_scan_that_became_unreadable() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["--subjects", "2", "--sessions", "1", "--dicom-subjects", "0"];
+    let cohort = phantom(folder.path(), &words);
+    let out = folder.path().join("converted");
+    convert(&cohort, &out, &[], 0);
+    let source = files(&cohort, ".nii.gz").remove(0);
+    let bytes = fs::read(&source).unwrap();
+    fs::write(&source, &bytes[..bytes.len() - bytes.len() / 4]).unwrap();
+    convert(&cohort, &out, &[], 2);
+    assert_eq!(files(&out.join("nifti"), ".nii.gz").len(), 3);
+    assert_eq!(files(&out.join("nifti"), ".json").len(), 3);
 }
 
 #[test]
