@@ -5,7 +5,7 @@ PYTHON ?= python3
 MIVOX := $(or $(CARGO_TARGET_DIR),target)/release/mivox
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build samples demo test conformance lint check exports bench
+.PHONY: help setup build samples demo test conformance lint check exports bench bench-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,3 +86,6 @@ exports: .venv-torch/.installed ## PyTorch encoders into data/exports for the te
 bench: setup .venv-torch/.installed ## time training steps beside PyTorch's; downloads 5 GB
 	-$(MAKE) .venv-training/.installed PYTHON=python3.11
 	.venv-torch/bin/python benches/peers/compare.py $(BENCH)
+
+bench-load: .venv-torch/.installed ## time resampling beside SimpleITK, scipy and torch
+	.venv-torch/bin/python benches/peers/resample.py $(BENCH)

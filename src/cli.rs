@@ -1,5 +1,6 @@
 //! The command line: what may be typed, one file a subcommand.
 
+mod convert;
 mod doctor;
 mod embed;
 mod evaluate;
@@ -9,6 +10,7 @@ mod pairs;
 mod phantom;
 mod prepare;
 mod run;
+mod show;
 mod train;
 
 use std::path::PathBuf;
@@ -72,6 +74,12 @@ enum Command {
         after_help = "Example:\n  mivox evaluate pipelines/default.toml --input /data/scans --out results"
     )]
     Evaluate(PipelineArgs),
+    /// Write every volume found as NIfTI on its own grid, under pseudonyms
+    #[command(after_help = convert::EXAMPLE)]
+    Convert(convert::ConvertArgs),
+    /// Draw three planes of every volume, for a person to look through
+    #[command(after_help = show::EXAMPLE)]
+    Show(show::ShowArgs),
     /// Say whether this machine has what mivox needs
     #[command(after_help = "Example:\n  mivox doctor")]
     Doctor,
@@ -150,6 +158,8 @@ impl Cli {
             }
             Command::Embed(args) => job::with(&args, embed::run),
             Command::Evaluate(args) => job::with(&args, evaluate::run),
+            Command::Convert(args) => convert::run(&args),
+            Command::Show(args) => show::run(&args),
             Command::Doctor => doctor::run(),
             Command::Phantom(args) => phantom::run(&args),
         }

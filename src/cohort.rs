@@ -5,6 +5,7 @@ mod build;
 mod look;
 pub mod naming;
 mod record;
+mod scan;
 mod sidecar;
 mod walk;
 
@@ -19,21 +20,26 @@ use crate::{
 
 use build::Builder;
 use naming::{NameError, Pattern};
-pub use record::{CohortRow, Link, Quarantined, slices_by_series};
+pub use record::{CohortRow, Link, Quarantined};
+pub use scan::{LastImage, Origin, ReadError, Scan, scans};
 pub use walk::{Found, is_companion, walk};
 
-/// A folder of scans.
+/// A folder of scans, or one file.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// Its name in the tables.
     pub name: String,
-    /// The folder.
+    /// The folder or file.
     pub path: PathBuf,
     /// What names of image files mean, `None` for BIDS; and whose a DICOM file is
     /// that has no Patient ID.
     pub pattern: Option<Pattern>,
     /// The modality of image files whose names do not say it.
     pub modality: Option<Modality>,
+    /// Whether NIfTI files whose names say nothing are taken too, each as a
+    /// subject of its own whose modality is not known: for looking at, never for
+    /// learning, where a subject told apart wrongly would leak.
+    pub unnamed: bool,
 }
 
 /// Why an index cannot be made at all. What is wrong with one file is a

@@ -264,6 +264,7 @@ fn sources(
                 path: folder.join(&source.path),
                 pattern: source.pattern.as_deref().map(Pattern::new).transpose()?,
                 modality: source.modality.as_deref().map(str::parse).transpose()?,
+                unnamed: false,
             });
         }
     }
@@ -271,7 +272,7 @@ fn sources(
         // Not the folder's name: exports are often named after patients.
         let name = if n == 0 { "input".to_owned() } else { format!("input{}", n + 1) };
         let pattern = overrides.pattern.as_deref().map(Pattern::new).transpose()?;
-        sources.push(Source { name, path: path.clone(), pattern, modality: None });
+        sources.push(Source { name, path: path.clone(), pattern, modality: None, unnamed: false });
     }
     if sources.is_empty() {
         return Err(ConfigError::NoSource);

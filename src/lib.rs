@@ -15,6 +15,8 @@ pub mod io;
 pub mod resample;
 pub mod intensity;
 pub mod cohort;
+pub mod convert;
+pub mod sheet;
 pub mod prepare;
 pub mod view;
 pub mod pairing;

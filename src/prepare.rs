@@ -1,22 +1,23 @@
 //! Prepared volumes on disk: one orientation, one spacing, one scale.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ndarray::{Array3, ArrayView3};
+use ndarray::ArrayView3;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cohort::CohortRow,
+    cohort::{CohortRow, LastImage, ReadError, Scan},
     durable::{self, DurableError},
     geometry::{Grid, GridError, affine_from_flat, affine_to_flat},
     intensity::{self, IntensityError, Normalisation},
     io::{
-        image::{Image, ImageError},
+        Format,
+        image::{self, ImageError},
         nifti,
-        series::{self, SeriesError, SliceSource},
+        series::SliceSource,
     },
-    resample::resample,
-    study::Modality,
+    resample::{ResampleError, Resampler},
+    study::{Modality, UnknownModality},
     table::record,
 };
 
@@ -36,7 +37,7 @@ impl Settings {
         let [x, y, z] = self.spacing_mm;
         let [low, high] = self.intensity.ct_window_hu;
         format!(
-            "prepare-1; RAS; {x} x {y} x {z} mm; linear; CT {low}..{high} HU to -1..1; \
+            "prepare-2; RAS; {x} x {y} x {z} mm; linear, Gaussian where coarser; CT {low}..{high} HU to -1..1; \
              MR, PET robust z-score of the foreground cut at {}",
             self.intensity.clip_z
         )
@@ -47,24 +48,18 @@ impl Settings {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrepareError {
-    /// The cohort's row or the linkage lacks what is needed.
-    #[error("the cohort has no {missing} for this series; index again")]
-    Incomplete {
-        /// What is missing.
-        missing: &'static str,
-    },
-    /// The image file cannot be read.
+    /// Its row says neither CT nor another modality whose intensities can be read.
     #[error(transparent)]
-    Image(#[from] ImageError),
-    /// The DICOM series cannot be read.
+    Modality(#[from] UnknownModality),
+    /// Its voxels cannot be read.
     #[error(transparent)]
-    Series(#[from] SeriesError),
-    /// The file changed its geometry since it was indexed.
-    #[error("the file's grid is another one than when it was indexed; index again")]
-    Changed,
+    Read(#[from] ReadError),
     /// No grid of the spacing asked for.
     #[error(transparent)]
     Grid(#[from] GridError),
+    /// It cannot be brought onto that grid.
+    #[error(transparent)]
+    Resample(#[from] ResampleError),
     /// No normalisation of its intensities.
     #[error(transparent)]
     Intensity(#[from] IntensityError),
@@ -126,26 +121,44 @@ impl VolumeRow {
     }
 }
 
+impl Scan {
+    /// A prepared volume of a results folder as a scan to be read: its numbers
+    /// are normalised, and its files are ours.
+    ///
+    /// # Errors
+    /// [`ImageError`] where the file cannot be opened.
+    pub fn of_prepared(row: &VolumeRow, results: &Path) -> Result<Self, ImageError> {
+        let file = results.join(&row.file);
+        // The file rounds its affine to f32.
+        let grid = image::open_head(&file)?.grid;
+        let row = CohortRow {
+            source: row.source.clone(),
+            subject: row.subject.clone(),
+            session: row.session.clone(),
+            study: row.study.clone(),
+            series: row.series.clone(),
+            modality: row.modality.clone(),
+            body_part: None,
+            shape: Some(row.shape),
+            spacing_mm: Some(row.spacing_mm),
+            affine: Some(affine_to_flat(&grid.ras_from_voxel)),
+            frame_of_reference: row.frame_of_reference.clone(),
+            format: Format::Nifti.as_str().to_owned(),
+            files: 1,
+            frame: 0,
+            fingerprint: String::new(),
+            status: "volume".to_owned(),
+            reason: None,
+        };
+        Ok(Self { row, slices: vec![SliceSource { file, frame: 0, scale: 1.0 }] })
+    }
+}
+
 /// The sidecar of a prepared volume: its row, and what it was made from.
 #[derive(Serialize, Deserialize)]
 struct Sidecar {
     made_from: String,
     volume: VolumeRow,
-}
-
-/// The image file that was read last, kept open: its frames are then read in one
-/// pass where they are asked for in order.
-#[derive(Debug, Default)]
-pub struct LastImage(Option<(PathBuf, Image)>);
-
-impl LastImage {
-    fn of(&mut self, file: &Path) -> Result<&mut Image, ImageError> {
-        let image = match self.0.take() {
-            Some((path, image)) if path == file => image,
-            _ => Image::open(file)?,
-        };
-        Ok(&mut self.0.insert((file.to_owned(), image)).1)
-    }
 }
 
 /// Prepares one volume of the cohort into `results/volumes/` and returns its
@@ -155,13 +168,13 @@ impl LastImage {
 /// # Errors
 /// [`PrepareError`]: the volume is then to be quarantined.
 pub fn prepare(
-    row: &CohortRow,
-    slices: &[SliceSource],
+    scan: &Scan,
     settings: &Settings,
     results: &Path,
     last: &mut LastImage,
 ) -> Result<VolumeRow, PrepareError> {
-    let parts: Vec<_> = slices.iter().map(|slice| (slice.frame, slice.scale)).collect();
+    let row = &scan.row;
+    let parts: Vec<_> = scan.slices.iter().map(|slice| (slice.frame, slice.scale)).collect();
     let made_from = durable::sha256_hex(
         format!("{}\n{}\n{:?}\n{parts:?}", settings.recipe(), row.fingerprint, row.affine)
             .as_bytes(),
@@ -173,13 +186,13 @@ pub fn prepare(
     {
         return Ok(volume);
     }
-    let missing = |missing| PrepareError::Incomplete { missing };
-    let grid = row.grid().ok_or(missing("geometry"))?;
-    let modality: Modality = row.modality.parse().map_err(|_| missing("modality"))?;
-    let voxels = read(row, slices, &grid, last)?;
+    let grid = row.grid().ok_or(ReadError::Incomplete { missing: "geometry" })?;
+    let modality: Modality = row.modality.parse()?;
+    let voxels = scan.read(last)?;
     let normalisation = Normalisation::fit(&voxels, modality.family(), &settings.intensity)?;
     let onto = grid.covering_ras(settings.spacing_mm)?;
-    let resampled = resample(voxels.view(), &grid, &onto, normalisation.outside());
+    let resampler = Resampler::linear(normalisation.outside());
+    let resampled = resampler.resample(voxels.view(), &grid, &onto)?;
     drop(voxels);
     let slope = normalisation.range.map(f32::abs).into_iter().fold(0.0, f32::max) / 32_767.0;
     let stored = resampled.mapv(|value| (normalisation.apply(value) / slope).round() as i16);
@@ -219,25 +232,6 @@ fn prepared_before(sidecar: &Path, made_from: &str) -> Option<VolumeRow> {
     let text = std::fs::read_to_string(sidecar).ok()?;
     let before: Sidecar = serde_json::from_str(&text).ok()?;
     (before.made_from == made_from).then_some(before.volume)
-}
-
-fn read(
-    row: &CohortRow,
-    slices: &[SliceSource],
-    grid: &Grid,
-    last: &mut LastImage,
-) -> Result<Array3<f32>, PrepareError> {
-    match (row.format.as_str(), slices) {
-        (_, []) => Err(PrepareError::Incomplete { missing: "file" }),
-        ("dicom", _) => Ok(series::read_series(slices, grid)?),
-        (_, [slice, ..]) => {
-            let image = last.of(&slice.file)?;
-            if image.head().grid != *grid {
-                return Err(PrepareError::Changed);
-            }
-            Ok(image.volume(row.frame as usize)?)
-        }
-    }
 }
 
 /// Voxel index of the middle of the bounding box of all that lies above a threshold.

@@ -60,7 +60,7 @@ fn listing(sources: &[(Source, Vec<Found>)]) -> Vec<(String, String, String)> {
         .collect()
 }
 
-fn summarise(cohort: &Cohort) {
+pub(super) fn summarise(cohort: &Cohort) {
     let volumes = cohort.rows.iter().filter(|row| row.status == "volume");
     let mut modalities: BTreeMap<&str, usize> = BTreeMap::new();
     let mut subjects = std::collections::BTreeSet::new();

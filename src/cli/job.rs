@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{End, PipelineArgs};
@@ -115,6 +116,39 @@ impl Job {
 /// The rows of `quarantine.parquet`, none where there is no such file.
 pub(super) fn quarantined(path: &Path) -> anyhow::Result<Vec<Quarantined>> {
     if path.exists() { Ok(table::read(path)?) } else { Ok(Vec::new()) }
+}
+
+/// # Errors
+/// Where no memory is left for anything.
+pub(super) fn check_memory(gibibytes: f64) -> anyhow::Result<()> {
+    if !(gibibytes.is_finite() && gibibytes > 0.0) {
+        bail!("--memory must be above 0, not {gibibytes}");
+    }
+    Ok(())
+}
+
+/// Does some work in parallel, as much at a time as fits into the memory given in
+/// GiB, the rest after it; a piece that is larger is done alone. Nothing comes of
+/// what was not begun before a stop.
+pub(super) fn within_memory<T: Sync, R: Send>(
+    work: &[T],
+    gibibytes: f64,
+    bytes: impl Fn(&T) -> f64,
+    each: impl Fn(&T) -> R + Sync,
+) -> Vec<Option<R>> {
+    let limit = gibibytes * f64::from(1 << 30);
+    let mut results = Vec::with_capacity(work.len());
+    while results.len() < work.len() {
+        let rest = &work[results.len()..];
+        let mut sum = 0.0;
+        let fitting = rest.iter().take_while(|piece| {
+            sum += bytes(piece);
+            sum <= limit
+        });
+        let batch = &rest[..fitting.count().max(1)];
+        results.par_extend(batch.par_iter().map(|piece| (!stop::requested()).then(|| each(piece))));
+    }
+    results
 }
 
 /// Prints a stage's line in the summary.

@@ -5,9 +5,8 @@ use rayon::prelude::*;
 
 use super::job::{self, Job, counted, say};
 use crate::{
-    cohort::{CohortRow, Quarantined, slices_by_series},
-    io::series::SliceSource,
-    prepare::{LastImage, prepare},
+    cohort::{LastImage, Link, Quarantined, Scan, scans},
+    prepare::prepare,
     progress::Progress,
     stop,
     study::Kind,
@@ -23,14 +22,15 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
         return Ok(true);
     }
     stamp.clear()?;
-    let mut cohort: Vec<CohortRow> = table::read(&job.path("cohort.parquet"))?;
-    cohort.retain(|row| row.status == "volume");
-    let slices = slices_by_series(&job.path("linkage.parquet"))?;
+    let links: Vec<Link> = table::read(&job.path("linkage.parquet"))?;
+    let cohort: Vec<Scan> = scans(table::read(&job.path("cohort.parquet"))?, &links);
+    drop(links);
     let progress = Progress::new("prepare", "volumes", cohort.len());
-    let slices_of = |row: &CohortRow| slices.get(&row.series).map_or(&[][..], Vec::as_slice);
     // The frames of one file follow one another, so that it is read once.
-    let place =
-        |&n: &usize| (slices_of(&cohort[n]).first().map(|slice| &slice.file), cohort[n].frame);
+    let place = |&n: &usize| {
+        let scan: &Scan = &cohort[n];
+        (scan.slices.first().map(|slice| &slice.file), scan.row.frame)
+    };
     let mut order: Vec<usize> = (0..cohort.len()).collect();
     order.sort_by_key(place);
     let by_file: Vec<&[usize]> = order.chunk_by(|a, b| place(a).0 == place(b).0).collect();
@@ -42,8 +42,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
                 if stop::requested() {
                     return (n, None);
                 }
-                let row = &cohort[n];
-                let result = prepare(row, slices_of(row), settings, &job.config.out, &mut last);
+                let result = prepare(&cohort[n], settings, &job.config.out, &mut last);
                 progress.advance(1);
                 (n, Some(result))
             };
@@ -58,22 +57,20 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let mut quarantined = job::quarantined(&quarantine)?;
     quarantined.retain(|row| row.stage != "prepare");
     let (mut volumes, mut refused, mut complete) = (Vec::new(), 0, true);
-    for (row, (_, result)) in cohort.iter().zip(results) {
+    for (scan, (_, result)) in cohort.iter().zip(results) {
         match result {
             None => complete = false,
             Some(Ok(volume)) => volumes.push(volume),
             Some(Err(error)) => {
                 if job.fail_first {
-                    bail!("{}: {error}", row.series);
+                    bail!("{}: {error}", scan.row.series);
                 }
                 refused += 1;
-                quarantined.extend(SliceSource::files(slices_of(row)).iter().map(|path| {
-                    Quarantined {
-                        file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
-                        series: Some(row.series.clone()),
-                        stage: "prepare".to_owned(),
-                        reason: error.to_string(),
-                    }
+                quarantined.extend(scan.files().iter().map(|path| Quarantined {
+                    file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
+                    series: Some(scan.row.series.clone()),
+                    stage: "prepare".to_owned(),
+                    reason: error.to_string(),
                 }));
             }
         }

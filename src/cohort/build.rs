@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{
     Cohort, CohortRow, Found, Link, Quarantined, Source,
     look::{Content, Looked, look_at},
-    naming::Named,
+    naming::{self, Named},
 };
 use crate::{
     durable,
@@ -67,7 +67,9 @@ impl<'a> Builder<'a> {
             match looked.content {
                 Ok(Content::Companion) => self.cohort.companions += 1,
                 Ok(Content::Dicom(instance)) => instances.push(*instance),
-                Ok(Content::Image(head, named)) => self.add_image(&file.path, &head, &named),
+                Ok(Content::Image(head, named)) => {
+                    self.add_image(&file.path, &head, named.as_ref())
+                }
                 Err(error) => self.refuse(&file.path, None, &error),
             }
         }
@@ -128,25 +130,28 @@ impl<'a> Builder<'a> {
     }
 
     /// A row for every frame of an image file.
-    fn add_image(&mut self, path: &Path, head: &ImageHead, named: &Named) {
+    fn add_image(&mut self, path: &Path, head: &ImageHead, named: Option<&Named>) {
         let source = self.source;
-        let session = format!("{}\n{}\n{}", source.name, named.subject, named.session);
+        let file = path.to_string_lossy();
+        let (subject, session, modality) = match named {
+            Some(named) => (&*named.subject, &*named.session, named.modality.as_str()),
+            None => (&*file, "", naming::word(path)),
+        };
+        let session = format!("{}\n{subject}\n{session}", source.name);
         let files: Vec<PathBuf> =
             [path].into_iter().chain(head.data_file()).map(Path::to_owned).collect();
         let identity = |series: String| Identity {
-            subject: named.subject.clone(),
+            subject: subject.to_owned(),
             study: session.clone(),
             session: session.clone(),
             series,
         };
-        let path = path.to_string_lossy();
-        if let Some(kind) = named.kind {
-            return self.add_other(&identity(path.into_owned()), head.format, kind, &files);
+        if let Some(kind) = named.map_or(head.kind, |named| named.kind) {
+            return self.add_other(&identity(file.to_string()), head.format, kind, &files);
         }
         for frame in 0..head.frames {
             let series =
-                if head.frames == 1 { path.to_string() } else { format!("{path}\nframe {frame}") };
-            let modality = named.modality.as_str();
+                if head.frames == 1 { file.to_string() } else { format!("{file}\nframe {frame}") };
             let row = self.row(&identity(series), head.format, modality, &files);
             let row = CohortRow {
                 frame: frame as u32,

@@ -17,7 +17,8 @@ use crate::io::{
 /// What one file is.
 pub(super) enum Content {
     Dicom(Box<Instance>),
-    Image(Box<ImageHead>, Named),
+    /// Without what its name says where it says nothing, and may.
+    Image(Box<ImageHead>, Option<Named>),
     Companion,
 }
 
@@ -48,22 +49,32 @@ fn content(
 ) -> Result<Content, InputError> {
     let relative = path.strip_prefix(&source.path).unwrap_or(path);
     let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-    let relative = parts.join("/");
+    let relative = match &parts[..] {
+        // The source is this file.
+        [] => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        parts => parts.join("/"),
+    };
     match format {
         Ok(Format::Dicom) => {
             let mut instance = dicom::open_header(path)?;
-            instance.complete(source.pattern.as_ref().and_then(|p| p.subject(&relative)))?;
+            let named = source.pattern.as_ref().and_then(|p| p.subject(&relative));
+            instance.complete(named.or_else(|| source.unnamed.then_some(relative)))?;
             Ok(Content::Dicom(Box::new(instance)))
         }
         Ok(_) => {
             let sidecar = Sidecar::of(path);
             let stated = source.modality.or_else(|| sidecar.modality());
-            let Some(mut named) = read_name(&relative, source.pattern.as_ref(), stated)? else {
-                return Ok(Content::Companion);
+            let mut named = match read_name(&relative, source.pattern.as_ref(), stated) {
+                Ok(Some(named)) => Some(named),
+                Err(_) if source.unnamed => None,
+                Ok(None) => return Ok(Content::Companion),
+                Err(error) => return Err(error.into()),
             };
-            sidecar.complete(&mut named);
             let mut head = image::open_head(path)?;
-            named.kind = head.kind.or(named.kind);
+            if let Some(named) = &mut named {
+                sidecar.complete(named);
+                named.kind = head.kind.or(named.kind);
+            }
             head.remarks.extend(sidecar.remark.map(str::to_owned));
             Ok(Content::Image(Box::new(head), named))
         }

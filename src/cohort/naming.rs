@@ -1,5 +1,7 @@
 //! What an image file's name says, by a pattern of the pipeline.
 
+use std::path::Path;
+
 use regex::Regex;
 
 use super::bids;
@@ -133,6 +135,15 @@ pub fn read_name(
     }
 }
 
+/// The word for the modality that stands alone in a file's name, `unknown` where
+/// none does: for labels only.
+pub(super) fn word(path: &Path) -> &'static str {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let known = words.filter_map(|word| word.parse::<Modality>().ok()).next();
+    known.map_or("unknown", Modality::as_str)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +178,15 @@ mod tests {
                 matches!(Pattern::new(wrong), Err(PatternError::Placeholder { .. })),
                 "{wrong}"
             );
+        }
+    }
+
+    #[test]
+    fn a_label_is_a_known_word_of_the_name_or_none() {
+        for (path, expected) in
+            [("CT/study2_T1W.nii.gz", "T1"), ("a/gt.nii", "unknown"), ("Smith-CT.nii", "CT")]
+        {
+            assert_eq!(word(Path::new(path)), expected);
         }
     }
 }

@@ -1,11 +1,8 @@
 //! The rows of an index's three tables.
 
-use std::{collections::BTreeMap, path::Path};
-
 use crate::{
     geometry::{Grid, affine_from_flat, affine_to_flat},
-    io::series::SliceSource,
-    table::{self, TableError, record},
+    table::record,
 };
 
 record! {
@@ -21,7 +18,8 @@ record! {
         pub study: String,
         /// Pseudonym of the series, one for each volume.
         pub series: String,
-        /// A word of [`Modality`](crate::study::Modality), or the kind of object where it is no image.
+        /// A word of [`Modality`](crate::study::Modality), the kind of object where it is no
+        /// image, or `unknown`.
         pub modality: String,
         /// A defined term, where the header has one.
         pub body_part: Option<String>,
@@ -97,25 +95,4 @@ impl CohortRow {
         let shape = self.shape?.map(|n| n as usize);
         Some(Grid { shape, ras_from_voxel: affine_from_flat(&self.affine?) })
     }
-}
-
-/// Where the slices of every series come from, in order, from `linkage.parquet`;
-/// of a NIfTI volume its file.
-///
-/// # Errors
-/// [`TableError`].
-pub fn slices_by_series(linkage: &Path) -> Result<BTreeMap<String, Vec<SliceSource>>, TableError> {
-    let mut slices: BTreeMap<String, Vec<(u32, SliceSource)>> = BTreeMap::new();
-    for link in table::read::<Link>(linkage)? {
-        if let (Some(series), Some(position)) = (link.series, link.position) {
-            let (frame, scale) = (link.frame.unwrap_or(0), link.scale.unwrap_or(1.0));
-            let slice = SliceSource { file: link.real.into(), frame, scale };
-            slices.entry(series).or_default().push((position, slice));
-        }
-    }
-    let in_order = |mut slices: Vec<(u32, SliceSource)>| {
-        slices.sort_by_key(|(position, _)| *position);
-        slices.into_iter().map(|(_, slice)| slice).collect()
-    };
-    Ok(slices.into_iter().map(|(series, slices)| (series, in_order(slices))).collect())
 }

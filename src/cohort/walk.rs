@@ -24,12 +24,16 @@ pub struct Found {
 /// Every file below a folder, in the order of their paths. Links are followed
 /// (data managers store scans behind them), loops are not; hidden files and
 /// folders are passed over. What cannot be read, a dangling link or a closed
-/// folder, is among them with size 0, so that opening it says why.
+/// folder, is among them with size 0, so that opening it says why. Of a file
+/// there is that file.
 ///
 /// # Errors
 /// [`IndexError::Source`] where the folder itself cannot be read.
 pub fn walk(folder: &Path, source: &str) -> Result<Vec<Found>, IndexError> {
     let missing = |error| IndexError::Source { source_name: source.to_owned(), source: error };
+    if folder.is_file() {
+        return Ok(vec![describe(folder.to_owned())]);
+    }
     std::fs::read_dir(folder).map_err(missing)?;
     let found = Mutex::new(Vec::new());
     WalkBuilder::new(folder)

@@ -11,7 +11,7 @@ mod header;
 mod orientation;
 mod write;
 
-pub use write::{write_f32, write_i16};
+pub use write::{has_qform, write_f32, write_i16};
 
 use std::path::Path;
 

@@ -106,6 +106,17 @@ impl Pseudonymizer {
         Ok(Self::from_key(&key))
     }
 
+    /// Pseudonyms under a random key that is kept nowhere: they tell apart what is
+    /// seen together, and mean nothing afterwards.
+    ///
+    /// # Errors
+    /// Where the system has no random numbers.
+    pub fn of_this_run() -> io::Result<Self> {
+        let mut key = [0u8; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        Ok(Self::from_key(&key))
+    }
+
     /// The pseudonym of a real identifier: `sub-3f2a9c…`, 16 hexadecimal digits.
     pub fn pseudonym(&self, kind: Kind, real: &str) -> String {
         let mut mac = self.keyed.clone();

@@ -58,6 +58,12 @@ impl FrameReader {
         })
     }
 
+    /// Slope and intercept from the stored numbers of a frame to its values; `None`
+    /// where a table makes them, or a mapping of a part of the numbers.
+    pub fn rescale(&self, frame: u32) -> Option<[f64; 2]> {
+        Transform::of(&self.values, frame as usize, &self.layout).ok()?.line()
+    }
+
     /// The header.
     pub fn instance(&self) -> &Instance {
         &self.instance

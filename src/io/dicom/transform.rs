@@ -70,6 +70,14 @@ impl Transform {
         Ok(Self { mapping: mapping.unwrap_or(line), padding })
     }
 
+    /// Slope and intercept, where a line is all there is.
+    pub(super) fn line(&self) -> Option<[f64; 2]> {
+        match self.mapping {
+            Mapping::Line { slope, intercept } => Some([slope, intercept]),
+            _ => None,
+        }
+    }
+
     /// The values of the cells; `NaN` is padding. `unpack` tells where the bits
     /// of integers lie.
     pub(super) fn apply(&self, cells: &Cells, unpack: Unpack, target: &mut [f32]) {

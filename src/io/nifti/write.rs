@@ -128,6 +128,12 @@ fn quaternion(matrix: DMat3, size: DVec3) -> (Option<DQuat>, f64) {
     }
 }
 
+/// Whether a qform can say where a grid lies: it holds no shear, as a gantry
+/// tilt makes, and then has code 0 while the sform holds all.
+pub fn has_qform(grid: &Grid) -> bool {
+    quaternion(grid.ras_from_voxel.matrix3, DVec3::from_array(grid.spacing_mm())).0.is_some()
+}
+
 /// Little-endian fields at the offsets of `nifti1.h`.
 struct Fields(Vec<u8>);
 

@@ -1,0 +1,239 @@
+//! `mivox convert`
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use super::{
+    End, index,
+    job::{self, counted, say},
+};
+use crate::{
+    cohort::{self, Cohort, Quarantined, Scan, Source, naming::Pattern},
+    convert::{BYTES_PER_VOXEL, Naming, Settings, Stored, bids_ignored, convert},
+    durable::{self, DurableError, Lock},
+    progress::Progress,
+    stop,
+    study::{Kind, Modality, Pseudonymizer},
+    table,
+};
+
+pub(super) const EXAMPLE: &str = "Example:\n  mivox convert /data/scans converted --like bids\n\n\
+Images lie below OUT/nifti, or as a BIDS dataset in OUT/bids: nothing in there says who a\n\
+pseudonym is. The tables beside them do: keep linkage.parquet and pseudonym.key to yourself.";
+
+#[derive(Args)]
+pub(super) struct ConvertArgs {
+    /// A folder of scans, DICOM or NIfTI, or one file
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The folder to write to
+    out: PathBuf,
+    /// What NIfTI names in IN mean, for example
+    /// "{subject}/study{session}_{modality}.nii.gz"; BIDS where it is not given
+    #[arg(long)]
+    pattern: Option<String>,
+    /// The modality of NIfTI files whose names do not say it
+    #[arg(long)]
+    modality: Option<String>,
+    /// Lay the files out like this
+    #[arg(long, value_enum, conflicts_with = "name")]
+    like: Option<Like>,
+    /// What files are called, of {subject}, {session}, {study}, {series} and
+    /// {modality}, all of them pseudonyms but the last; BIDS-like where it is not given
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Do not compress: .nii in place of .nii.gz
+    #[arg(long)]
+    uncompressed: bool,
+    /// The intensity of voxels that were not measured (DICOM's padding); without
+    /// it they are NaN, which makes the file float32
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
+    padding: Option<f32>,
+    /// A file with the pseudonyms' key, in place of OUT/pseudonym.key
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// GiB of memory for the voxels of volumes that are converted at the same
+    /// time; a larger volume is converted alone
+    #[arg(long, value_name = "GIB", default_value_t = 2.0)]
+    memory: f64,
+    /// Stop at the first input that cannot be used
+    #[arg(long)]
+    fail_first: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Like {
+    /// The Brain Imaging Data Structure, <https://bids.neuroimaging.io>
+    Bids,
+}
+
+impl ConvertArgs {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let naming = match (&self.name, self.like) {
+            (Some(name), _) => Naming::from_pattern(name)?,
+            (None, Some(Like::Bids)) => Naming::Bids,
+            (None, None) => Naming::Flat,
+        };
+        if self.padding.is_some_and(|value| !value.is_finite()) {
+            bail!("--padding must be a finite number");
+        }
+        job::check_memory(self.memory)?;
+        Ok(Settings { naming, gzip: !self.uncompressed, padding: self.padding })
+    }
+
+    fn source(&self) -> anyhow::Result<Source> {
+        let modality: Option<Modality> = self.modality.as_deref().map(str::parse).transpose()?;
+        Ok(Source {
+            // Not the folder's name: exports are often named after patients.
+            name: "input".to_owned(),
+            path: self.input.clone(),
+            pattern: self.pattern.as_deref().map(Pattern::new).transpose()?,
+            modality,
+            unnamed: false,
+        })
+    }
+}
+
+pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
+    let settings = args.settings()?;
+    let source = args.source()?;
+    let files = cohort::walk(&source.path, &source.name)?;
+    stop::listen().context("signals cannot be listened to")?;
+    refuse_inside(&args.out, &args.input)?;
+    let _lock = Lock::take(&args.out)?;
+    let key = args.key_file.clone().unwrap_or_else(|| args.out.join("pseudonym.key"));
+    let pseudonyms = Pseudonymizer::open_or_create(&key)?;
+    let progress = Progress::new("index", "files", files.len());
+    let cohort = cohort::index(&[(source, files)], &pseudonyms, &progress)?;
+    progress.finish();
+    index::summarise(&cohort);
+    let scans = cohort.scans();
+    write_tables(&args.out, &cohort, &[])?;
+    if args.fail_first
+        && let Some(first) = cohort.quarantined.first()
+    {
+        bail!("{}: {} (linkage.parquet has its path)", first.file, first.reason);
+    }
+    let bids = settings.naming == Naming::Bids;
+    let folder = args.out.join(if bids { "bids" } else { "nifti" });
+    let names = settings.naming.names(&scans.iter().map(|scan| &scan.row).collect::<Vec<_>>())?;
+    let progress = Progress::new("convert", "volumes", scans.len());
+    let work: Vec<(&Scan, &String)> = scans.iter().zip(&names).collect();
+    let bytes = |(scan, _): &(&Scan, &String)| scan.voxel_count() * BYTES_PER_VOXEL as f64;
+    let results = job::within_memory(&work, args.memory, bytes, |(scan, name)| {
+        let result = convert(scan, &settings, &folder, name);
+        progress.advance(1);
+        result
+    });
+    progress.finish();
+
+    let mut stored: BTreeMap<Stored, usize> = BTreeMap::new();
+    let (mut failed, mut refused, mut complete) = (Vec::new(), 0, true);
+    for (scan, result) in scans.iter().zip(results) {
+        match result {
+            None => complete = false,
+            Some(Ok(how)) => *stored.entry(how).or_default() += 1,
+            Some(Err(error)) => {
+                if args.fail_first {
+                    bail!("{}: {error}", scan.row.series);
+                }
+                refused += 1;
+                failed.extend(scan.files().iter().map(|path| Quarantined {
+                    file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
+                    series: Some(scan.row.series.clone()),
+                    stage: "convert".to_owned(),
+                    reason: error.to_string(),
+                }));
+            }
+        }
+    }
+    if bids {
+        write_bids_files(&folder, &scans)?;
+    }
+    let quarantined = write_tables(&args.out, &cohort, &failed)?;
+    let count = |how| counted(stored.get(&how).copied().unwrap_or(0), "volume");
+    say(
+        "convert",
+        &format!(
+            "{} as int16, {} as float32; {refused} refused",
+            count(Stored::Int16),
+            count(Stored::Float32)
+        ),
+    );
+    if !complete {
+        eprintln!("stopped; the same command goes on from here");
+        return Ok(End::Stopped);
+    }
+    if stored.is_empty() {
+        bail!("no volume could be converted; quarantine.parquet says why");
+    }
+    if quarantined > 0 {
+        eprintln!("{quarantined} files were not used; quarantine.parquet says why");
+        return Ok(End::Quarantined);
+    }
+    Ok(End::Good)
+}
+
+/// Results below the input would be found as scans by the next run.
+fn refuse_inside(out: &Path, input: &Path) -> anyhow::Result<()> {
+    let absolute = |path: &Path| path.canonicalize().context("a folder cannot be found");
+    // Of what is not there yet, where it would be made.
+    let made = out.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    if absolute(made)?.starts_with(absolute(input)?) {
+        bail!("the output folder lies in the input folder; choose another one");
+    }
+    Ok(())
+}
+
+/// Writes the cohort's tables and returns how many files are in the quarantine.
+fn write_tables(out: &Path, cohort: &Cohort, failed: &[Quarantined]) -> anyhow::Result<usize> {
+    let quarantined = [&cohort.quarantined[..], failed].concat();
+    let count = quarantined.len();
+    table::write_private(&out.join("linkage.parquet"), cohort.links.clone())?;
+    table::write(&out.join("quarantine.parquet"), quarantined, &[])?;
+    let metadata = [("mivox.version", env!("CARGO_PKG_VERSION").to_owned())];
+    table::write(&out.join("cohort.parquet"), cohort.rows.clone(), &metadata)?;
+    Ok(count)
+}
+
+/// The files at the top of a BIDS dataset.
+///
+/// # Source
+/// BIDS 1.10, "Modality-agnostic files".
+fn write_bids_files(folder: &Path, scans: &[Scan]) -> anyhow::Result<()> {
+    let description = serde_json::json!({
+        "Name": "Scans under pseudonyms",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "GeneratedBy": [{ "Name": "mivox", "Version": env!("CARGO_PKG_VERSION") }],
+    });
+    let subjects: BTreeSet<&str> = scans.iter().map(|scan| scan.row.subject.as_str()).collect();
+    let participants: String = subjects.iter().map(|subject| format!("{subject}\n")).collect();
+    let files = [
+        ("dataset_description.json", format!("{description:#}\n")),
+        ("participants.tsv", format!("participant_id\n{participants}")),
+        (".bidsignore", bids_ignored().to_owned()),
+        (
+            "README",
+            "Converted by mivox. Subjects and sessions are pseudonyms; the JSON file beside\n\
+             each image says how it was read, under \"Mivox\".\n"
+                .to_owned(),
+        ),
+    ];
+    for (name, text) in files {
+        durable::write_atomically(&folder.join(name), |out| {
+            out.write_all(text.as_bytes()).map_err(|source| DurableError::Io {
+                action: "write",
+                name: name.to_owned(),
+                source,
+            })
+        })?;
+    }
+    Ok(())
+}

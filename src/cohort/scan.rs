@@ -1,0 +1,200 @@
+//! From a volume of the cohort to its voxels: the one place that knows the formats.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use ndarray::Array3;
+use rayon::prelude::*;
+
+use super::{Cohort, CohortRow, Link};
+use crate::io::{
+    dicom::{DicomError, FrameReader, MrTiming},
+    image::{self, Image, ImageError},
+    series::{self, SeriesError, SliceSource},
+};
+
+/// A volume that an index found, and where it lies.
+#[derive(Clone)]
+pub struct Scan {
+    /// Its row.
+    pub row: CohortRow,
+    /// Where its slices come from, in order; of an image file the file.
+    pub slices: Vec<SliceSource>,
+}
+
+/// Why a volume cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The cohort's row or the linkage lacks what is needed.
+    #[error("the cohort has no {missing} for this series; index again")]
+    Incomplete {
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// The image file cannot be read.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The DICOM series cannot be read.
+    #[error(transparent)]
+    Series(#[from] SeriesError),
+    /// The header of one of its DICOM files cannot be read.
+    #[error(transparent)]
+    Dicom(#[from] DicomError),
+    /// The file changed its geometry since it was indexed.
+    #[error("the file's grid is another one than when it was indexed; index again")]
+    Changed,
+}
+
+/// What the files of a volume say of it beyond its row.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Where its affine comes from: `positions` of DICOM slices, or the part of an
+    /// image's header, as [`ImageHead::affine_source`](image::ImageHead) has it.
+    pub affine_source: &'static str,
+    /// How a voxel is stored: `i16`, `uint12 in 16 bits`.
+    pub stored: String,
+    /// Slope and intercept from stored values to intensities; none where they
+    /// change from slice to slice.
+    pub rescale: Option<[f64; 2]>,
+    /// Unit of the intensities, where the files say it, in DICOM's words.
+    pub unit: Option<&'static str>,
+    /// Times and angle of an MR sequence, of the first slice.
+    pub timing: MrTiming,
+}
+
+impl Cohort {
+    /// Every volume with its files.
+    pub fn scans(&self) -> Vec<Scan> {
+        scans(self.rows.iter().cloned(), &self.links)
+    }
+}
+
+/// Every row that is a volume, with its slices from the linkage.
+pub fn scans(rows: impl IntoIterator<Item = CohortRow>, links: &[Link]) -> Vec<Scan> {
+    let mut slices = slices_of(links);
+    rows.into_iter()
+        .filter(|row| row.status == "volume")
+        .map(|row| Scan { slices: slices.remove(&row.series).unwrap_or_default(), row })
+        .collect()
+}
+
+/// The slices of every series, in order.
+fn slices_of(links: &[Link]) -> BTreeMap<String, Vec<SliceSource>> {
+    let mut links: Vec<(&String, u32, &Link)> = links
+        .iter()
+        .filter_map(|link| Some((link.series.as_ref()?, link.position?, link)))
+        .collect();
+    links.sort_by_key(|&(series, position, _)| (series, position));
+    let mut slices: BTreeMap<String, Vec<SliceSource>> = BTreeMap::new();
+    for (series, _, link) in links {
+        slices.entry(series.clone()).or_default().push(SliceSource {
+            file: link.real.clone().into(),
+            frame: link.frame.unwrap_or(0),
+            scale: link.scale.unwrap_or(1.0),
+        });
+    }
+    slices
+}
+
+/// The image file that was read last, kept open: its frames are then read in one
+/// pass where they are asked for in order.
+#[derive(Debug, Default)]
+pub struct LastImage(Option<(PathBuf, Image)>);
+
+impl LastImage {
+    fn of(&mut self, file: &Path) -> Result<&mut Image, ImageError> {
+        let image = match self.0.take() {
+            Some((path, image)) if path == file => image,
+            _ => Image::open(file)?,
+        };
+        Ok(&mut self.0.insert((file.to_owned(), image)).1)
+    }
+}
+
+impl Scan {
+    /// Its files, each once.
+    pub fn files(&self) -> Vec<PathBuf> {
+        SliceSource::files(&self.slices)
+    }
+
+    /// Voxels that its row promises: what reading it takes, before it is read.
+    pub fn voxel_count(&self) -> f64 {
+        self.row.shape.unwrap_or_default().map(f64::from).iter().product()
+    }
+
+    /// The voxels `[k, j, i]` on the grid of the row, in the unit of the scan;
+    /// `NaN` marks what was not measured.
+    ///
+    /// # Errors
+    /// [`ReadError`]: also where the files changed their geometry since they
+    /// were indexed.
+    pub fn read(&self, last: &mut LastImage) -> Result<Array3<f32>, ReadError> {
+        let incomplete = |missing| ReadError::Incomplete { missing };
+        let grid = self.row.grid().ok_or(incomplete("geometry"))?;
+        match (self.row.format.as_str(), &self.slices[..]) {
+            (_, []) => Err(incomplete("file")),
+            ("dicom", slices) => Ok(series::read_series(slices, &grid)?),
+            (_, [slice, ..]) => {
+                let image = last.of(&slice.file)?;
+                if image.head().grid != grid {
+                    return Err(ReadError::Changed);
+                }
+                Ok(image.volume(self.row.frame as usize)?)
+            }
+        }
+    }
+
+    /// What the headers of its files say.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn origin(&self) -> Result<Origin, ReadError> {
+        let Some(first) = self.slices.first() else {
+            return Err(ReadError::Incomplete { missing: "file" });
+        };
+        if self.row.format != "dicom" {
+            let head = image::open_head(&first.file)?;
+            let (slope, intercept) = head.scale;
+            return Ok(Origin {
+                affine_source: head.affine_source,
+                stored: format!("{:?}", head.voxel_type).to_ascii_lowercase(),
+                rescale: Some([slope, intercept]),
+                unit: None,
+                timing: MrTiming::default(),
+            });
+        }
+        let mut by_file: BTreeMap<&Path, Vec<&SliceSource>> = BTreeMap::new();
+        for slice in &self.slices {
+            by_file.entry(&slice.file).or_default().push(slice);
+        }
+        let rescales: Result<Vec<Vec<Option<[f64; 2]>>>, DicomError> = by_file
+            .into_par_iter()
+            .map(|(file, slices)| {
+                let reader = FrameReader::open(file)?;
+                let rescale = |slice: &&SliceSource| {
+                    Some(reader.rescale(slice.frame)?.map(|n| n * slice.scale))
+                };
+                Ok(slices.iter().map(rescale).collect())
+            })
+            .collect();
+        let mut rescales = rescales?.into_iter().flatten();
+        let rescale = rescales.next().flatten();
+        let reader = FrameReader::open(&first.file)?;
+        let instance = reader.instance();
+        let frame = instance.frames.get(first.frame as usize);
+        Ok(Origin {
+            affine_source: "positions",
+            stored: instance.pixels.map_or_else(String::new, |pixels| {
+                let sign = if pixels.signed { "int" } else { "uint" };
+                format!("{sign}{} in {} bits", pixels.bits_stored, pixels.bits_allocated)
+            }),
+            rescale: rescale.filter(|_| rescales.all(|other| other == rescale)),
+            // Activity times this factor is standardised uptake by weight.
+            unit: if first.scale == 1.0 { instance.unit } else { Some("GML") },
+            timing: frame.map(|frame| frame.timing).unwrap_or_default(),
+        })
+    }
+}
