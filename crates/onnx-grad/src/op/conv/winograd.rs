@@ -18,6 +18,8 @@ impl Winograd {
     pub fn new(conv: &Conv, x: &[usize], kernel: &[usize]) -> Option<Self> {
         let Conv { groups, sliding } = conv;
         let (&[_, _, rows, columns], &[o, c, 3, 3]) = (x, kernel) else { return None };
+        // what does not fit at all is the convolution's to refuse
+        sliding.axes().filter(|&axes| axes == 2)?;
         let places = [sliding.places(0, rows, 3)?, sliding.places(1, columns, 3)?];
         let fits = *groups == 1
             && sliding.strides == [1, 1]
