@@ -39,7 +39,17 @@ fn kernels_train_exports_as_pytorch_does() {
 #[test]
 fn kernels_train_named_encoders_as_pytorch_does() {
     let folder = golden::folder("../../../data/exports");
-    for name in ["resnet18", "resnet50", "densenet121"] {
+    for name in [
+        "resnet18",
+        "resnet50",
+        "densenet121",
+        "efficientnet_b0",
+        "convnext_tiny",
+        "vit_small",
+        "swin_tiny",
+        "resnet18_3d",
+        "densenet121_3d",
+    ] {
         if folder.join(format!("{name}.onnx")).exists() {
             KERNELS.check(&folder, name);
         } else {
