@@ -1,7 +1,8 @@
 //! NRRD: headers with their voxels, and headers with their voxels beside them.
 //!
 //! A reader of our own: crates.io has no crate `nrrd`, and `bioformats`, which
-//! reads NRRD pixels, reads neither `space directions` nor `space origin`.
+//! reads NRRD pixels, makes no affine of `space directions` and passes over
+//! `space origin`.
 //!
 //! # Source
 //! "Definition of NRRD File Format", teem.sourceforge.net/nrrd/format.html.
