@@ -4,8 +4,8 @@
 //! `dicom-object`: that crate reserves what a length field declares (a file of
 //! 674 bytes takes 3.6 GiB) and recurses into nested sequences until the stack
 //! is gone. Of the `dicom` crates only the writer of data sets is used. A frame
-//! goes one way: its bytes ([`pixel_data`]), a decoder where it is compressed
-//! ([`codec`]), its cells ([`cells`]), and what they mean ([`transform`]).
+//! goes one way: its bytes (`pixel_data`), a decoder where it is compressed
+//! (`codec`), its cells (`cells`), and what they mean (`transform`).
 
 mod cells;
 mod codec;
