@@ -85,6 +85,7 @@ pub fn convert(
     settings: &Settings,
     folder: &Path,
     name: &str,
+    last: &mut LastImage,
 ) -> Result<Stored, ConvertError> {
     let row = &scan.row;
     let made_from = durable::sha256_hex(
@@ -111,7 +112,7 @@ pub fn convert(
     }
     let grid = row.grid().ok_or(ReadError::Incomplete { missing: "geometry" })?;
     let origin = scan.origin()?;
-    let mut voxels = scan.read(&mut LastImage::default())?;
+    let mut voxels = scan.read(last)?;
     let missing = voxels.iter().filter(|value| value.is_nan()).count();
     if let Some(padding) = settings.padding {
         voxels.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = padding);

@@ -124,10 +124,8 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
     let folder = args.out.join(if bids { "bids" } else { "nifti" });
     let names = settings.naming.names(&scans.iter().map(|scan| &scan.row).collect::<Vec<_>>())?;
     let progress = Progress::new("convert", "volumes", scans.len());
-    let work: Vec<(&Scan, &String)> = scans.iter().zip(&names).collect();
-    let bytes = |(scan, _): &(&Scan, &String)| scan.voxel_count() * BYTES_PER_VOXEL as f64;
-    let results = job::within_memory(&work, args.memory, bytes, |(scan, name)| {
-        let result = convert(scan, &settings, &folder, name);
+    let results = job::each_scan(&scans, args.memory, BYTES_PER_VOXEL, |n, last| {
+        let result = convert(&scans[n], &settings, &folder, &names[n], last);
         progress.advance(1);
         result
     });

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{End, PipelineArgs};
 use crate::{
-    cohort::Quarantined,
+    cohort::{LastImage, Quarantined, Scan},
     config::Config,
     durable::{Lock, Stamp, sha256_hex},
     pairing::Split,
@@ -125,6 +125,35 @@ pub(super) fn check_memory(gibibytes: f64) -> anyhow::Result<()> {
         bail!("--memory must be above 0, not {gibibytes}");
     }
     Ok(())
+}
+
+/// Does some work on every scan in parallel, as much at a time as fits into the
+/// memory given in GiB. The frames of one file follow one another, so that it is
+/// read once. Nothing comes of what was not begun before a stop.
+pub(super) fn each_scan<R: Send>(
+    scans: &[Scan],
+    gibibytes: f64,
+    bytes_per_voxel: usize,
+    each: impl Fn(usize, &mut LastImage) -> R + Sync,
+) -> Vec<Option<R>> {
+    let place = |&n: &usize| (scans[n].slices.first().map(|slice| &slice.file), scans[n].row.frame);
+    let mut order: Vec<usize> = (0..scans.len()).collect();
+    order.sort_by_key(place);
+    let by_file: Vec<&[usize]> = order.chunk_by(|a, b| place(a).0 == place(b).0).collect();
+    let bytes = |rows: &&[usize]| {
+        let most = rows.iter().map(|&n| scans[n].voxel_count()).fold(0.0, f64::max);
+        most * bytes_per_voxel as f64
+    };
+    let done = within_memory(&by_file, gibibytes, bytes, |rows| {
+        let mut last = LastImage::default();
+        let one = |&n: &usize| (n, (!stop::requested()).then(|| each(n, &mut last)));
+        rows.iter().map(one).collect::<Vec<_>>()
+    });
+    let mut results: Vec<Option<R>> = scans.iter().map(|_| None).collect();
+    for (n, result) in done.into_iter().flatten().flatten() {
+        results[n] = result;
+    }
+    results
 }
 
 /// Does some work in parallel, as much at a time as fits into the memory given in

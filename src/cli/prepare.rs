@@ -1,14 +1,12 @@
 //! `mivox prepare`
 
 use anyhow::bail;
-use rayon::prelude::*;
 
 use super::job::{self, Job, counted, say};
 use crate::{
-    cohort::{LastImage, Link, Quarantined, Scan, scans},
+    cohort::{Link, Quarantined, Scan, scans},
     prepare::prepare,
     progress::Progress,
-    stop,
     study::Kind,
     table,
 };
@@ -26,30 +24,11 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let cohort: Vec<Scan> = scans(table::read(&job.path("cohort.parquet"))?, &links);
     drop(links);
     let progress = Progress::new("prepare", "volumes", cohort.len());
-    // The frames of one file follow one another, so that it is read once.
-    let place = |&n: &usize| {
-        let scan: &Scan = &cohort[n];
-        (scan.slices.first().map(|slice| &slice.file), scan.row.frame)
-    };
-    let mut order: Vec<usize> = (0..cohort.len()).collect();
-    order.sort_by_key(place);
-    let by_file: Vec<&[usize]> = order.chunk_by(|a, b| place(a).0 == place(b).0).collect();
-    let mut results: Vec<_> = by_file
-        .par_iter()
-        .flat_map_iter(|rows| {
-            let mut last = LastImage::default();
-            let prepare_one = |&n: &usize| {
-                if stop::requested() {
-                    return (n, None);
-                }
-                let result = prepare(&cohort[n], settings, &job.config.out, &mut last);
-                progress.advance(1);
-                (n, Some(result))
-            };
-            rows.iter().map(prepare_one).collect::<Vec<_>>()
-        })
-        .collect();
-    results.sort_by_key(|(n, _)| *n);
+    let results = job::each_scan(&cohort, f64::INFINITY, 0, |n, last| {
+        let result = prepare(&cohort[n], settings, &job.config.out, last);
+        progress.advance(1);
+        result
+    });
     progress.finish();
 
     let pseudonyms = job.pseudonyms()?;
@@ -57,7 +36,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let mut quarantined = job::quarantined(&quarantine)?;
     quarantined.retain(|row| row.stage != "prepare");
     let (mut volumes, mut refused, mut complete) = (Vec::new(), 0, true);
-    for (scan, (_, result)) in cohort.iter().zip(results) {
+    for (scan, result) in cohort.iter().zip(results) {
         match result {
             None => complete = false,
             Some(Ok(volume)) => volumes.push(volume),
