@@ -7,13 +7,20 @@ use std::time::{Duration, Instant};
 #[path = "support/file.rs"]
 mod file;
 
-use onnx_grad::{Binding, ElementType, Error, Forward, Graph, ImportOptions, Mode, gradient};
+use onnx_grad::{
+    Binding, ElementType, Error, Forward, Graph, ImportOptions, Kernels, Mode, gradient,
+};
 
-/// Reads bytes as a model and builds its gradient.
+/// Reads bytes as a model and builds its gradient, on standard operators and on
+/// kernels.
 fn train(bytes: &[u8]) -> Result<(), Error> {
+    let on_kernels = train_on(Graph::new().with_kernels(Kernels::Cpu), bytes);
+    train_on(Graph::new(), bytes).and(on_kernels)
+}
+
+fn train_on(mut g: Graph, bytes: &[u8]) -> Result<(), Error> {
     let options = ImportOptions { batch: Some(2), ..ImportOptions::default() };
     let forward = Forward::read(bytes, &options)?;
-    let mut g = Graph::new();
     let mut fed = Vec::new();
     for input in forward.inputs() {
         let shape: Vec<usize> = input.shape.iter().map(|n| n.unwrap_or(2)).collect();
