@@ -42,7 +42,14 @@ enum Command {
     #[command(
         after_help = "Example:\n  mivox index pipelines/default.toml --input /data/scans --out results"
     )]
-    Index(PipelineArgs),
+    Index {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+        /// Read the whole content of every file too, and its header again where the
+        /// content changed although size and time did not
+        #[arg(long)]
+        rehash: bool,
+    },
     /// Bring every volume to one orientation, spacing and intensity scale
     #[command(
         after_help = "Example:\n  mivox prepare pipelines/default.toml --input /data/scans --out results"
@@ -150,7 +157,9 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<End> {
         match self.command {
             Command::Run(args) => run::run(&args),
-            Command::Index(args) => job::with(&args, index::run),
+            Command::Index { pipeline, rehash } => {
+                job::with(&pipeline, |job| index::run(job, rehash))
+            }
             Command::Prepare(args) => job::with(&args, prepare::run),
             Command::Pairs(args) => job::with(&args, pairs::run),
             Command::Train { pipeline, resume } => {

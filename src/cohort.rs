@@ -2,27 +2,29 @@
 
 mod bids;
 mod build;
+mod index;
 mod look;
 pub mod naming;
 mod record;
 mod scan;
 mod sidecar;
+mod store;
 mod walk;
 
 use std::{io, path::PathBuf};
 
 use crate::{
+    durable::DurableError,
     io::{SniffError, dicom::DicomError, image::ImageError, series::SeriesError},
-    progress::Progress,
-    study::{Modality, Pseudonymizer},
+    study::Modality,
     table::TableError,
 };
 
-use build::Builder;
+pub use index::Index;
 use naming::{NameError, Pattern};
 pub use record::{CohortRow, Link, Quarantined};
 pub use scan::{LastImage, Origin, ReadError, Scan, scans};
-pub use walk::{Found, is_companion, walk};
+pub use walk::is_companion;
 
 /// A folder of scans, or one file.
 #[derive(Debug, Clone)]
@@ -61,6 +63,15 @@ pub enum IndexError {
     /// A table cannot be written or read.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// The store of what was read cannot be made or used.
+    #[error("the index's store cannot be used; delete index.sqlite where it is damaged")]
+    Store(#[from] rusqlite::Error),
+    /// What was kept of a file cannot be read back.
+    #[error("the index's store holds what this version cannot read; delete index.sqlite")]
+    Kept,
+    /// The store cannot be made.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
 }
 
 /// Why one input was not used.
@@ -73,6 +84,9 @@ pub enum InputError {
     /// Not a DICOM image that can be read.
     #[error(transparent)]
     Dicom(#[from] DicomError),
+    /// Its name cannot stand in a table.
+    #[error("its name is not UTF-8; rename it")]
+    NotUtf8,
     /// Not an image file that can be read.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -89,35 +103,26 @@ pub enum InputError {
 pub struct Cohort {
     /// Volumes and other series.
     pub rows: Vec<CohortRow>,
-    /// Files that were not used.
-    pub quarantined: Vec<Quarantined>,
-    /// Who is behind the pseudonyms.
-    pub links: Vec<Link>,
+    /// Why files were not used, and how many, the commonest reason first.
+    pub reasons: Vec<(String, usize)>,
     /// Files looked at.
     pub files: usize,
     /// Files that lie beside scans: sidecars, tables, masks, notes.
     pub companions: usize,
 }
 
-/// Indexes sources: every file's header is read once, in parallel, and DICOM
-/// files are grouped into series.
-///
-/// # Errors
-/// [`IndexError`] where a source cannot be walked or holds no file.
-pub fn index(
-    sources: &[(Source, Vec<Found>)],
-    pseudonyms: &Pseudonymizer,
-    progress: &Progress,
-) -> Result<Cohort, IndexError> {
-    let mut cohort = Cohort::default();
-    for (source, files) in sources {
-        cohort = Builder::new(pseudonyms, source, files, cohort).add(files, progress);
+impl Cohort {
+    /// Files that were not used.
+    pub fn quarantined(&self) -> usize {
+        self.reasons.iter().map(|(_, count)| count).sum()
     }
-    if cohort.files == 0 {
-        return Err(IndexError::NoFiles);
+}
+
+impl Source {
+    /// What decides how its files are read, beside the files.
+    fn reading(&self) -> String {
+        let Self { name: _, path, pattern, modality, unnamed } = self;
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{version} {} {pattern:?} {modality:?} {unnamed}", path.display())
     }
-    // By pseudonym: an order by real id would tell something of the ids.
-    cohort.rows.sort_by(|a, b| (&a.subject, &a.series).cmp(&(&b.subject, &b.series)));
-    cohort.quarantined.sort_by(|a, b| a.file.cmp(&b.file));
-    Ok(cohort)
 }

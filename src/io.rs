@@ -2,12 +2,13 @@
 //!
 //! [`sniff`] says what a file is by its content. [`image`] reads the files that
 //! hold whole volumes: NIfTI, Analyze, NRRD and MetaImage. [`dicom`] reads one
-//! DICOM file, [`series`] makes volumes of many. The crate `dicom` is used
-//! nowhere else.
+//! DICOM file, [`series`] makes volumes of many. A path may lead into a zip
+//! [`archive`]. The crate `dicom` is used nowhere else.
 //!
 //! Every input is hostile until read: nothing is allocated because a header
 //! says so, and no message repeats a path, a patient attribute or a UID.
 
+pub mod archive;
 pub mod dicom;
 pub mod fields;
 mod gunzip;
@@ -19,10 +20,11 @@ pub mod series;
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     path::Path,
 };
 
+use archive::ArchiveError;
 use gunzip::Gunzip;
 
 /// A file format that the readers know.
@@ -63,6 +65,12 @@ pub enum SniffError {
     /// The file cannot be opened or read.
     #[error("the file cannot be read")]
     Unreadable(#[source] io::Error),
+    /// The archive that holds the file, or its member, cannot be read.
+    #[error(transparent)]
+    Archive(ArchiveError),
+    /// A file that a media directory names and that is not in its folder.
+    #[error("the media directory names a file outside its folder")]
+    Outside,
     /// The path names a folder, a pipe or a device.
     #[error("this is not a regular file")]
     NotAFile,
@@ -72,6 +80,19 @@ pub enum SniffError {
     /// The content is none of the formats.
     #[error("the file is none of DICOM, NIfTI, Analyze, NRRD and MetaImage")]
     Alien,
+}
+
+/// Bytes of a file read at once for its header: most headers are shorter.
+const BUFFER: usize = 1 << 14;
+
+impl SniffError {
+    fn of(error: io::Error) -> Self {
+        match error.downcast() {
+            Ok(error) => Self::Archive(error),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Self::Outside,
+            Err(error) => Self::Unreadable(error),
+        }
+    }
 }
 
 /// The first bytes that decide: the longer of the NIfTI-2 header (540) and
@@ -89,24 +110,38 @@ const START: u64 = 544;
 /// # Source
 /// DICOM PS3.10 7.1; `nifti1.h` and `nifti2.h` (`sizeof_hdr`, `magic`).
 pub fn sniff(path: &Path) -> Result<Format, SniffError> {
-    if !path.metadata().map_err(SniffError::Unreadable)?.is_file() {
+    Ok(open(path)?.0)
+}
+
+/// As [`sniff()`], and the file, open at its start: one read serves both.
+///
+/// # Errors
+/// As [`sniff()`].
+pub fn open(path: &Path) -> Result<(Format, BufReader<File>), SniffError> {
+    // A pipe would be waited for.
+    if path.metadata().is_ok_and(|data| !data.is_file()) {
         return Err(SniffError::NotAFile);
     }
-    let file = File::open(path).map_err(SniffError::Unreadable)?;
-    let file = BufReader::with_capacity(4096, file);
-    let mut reader = Gunzip::new(file).map_err(SniffError::Unreadable)?;
+    let file = archive::open(path).map_err(SniffError::of)?;
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    let format = format_of(file.fill_buf().map_err(SniffError::of)?)?;
+    Ok((format, file))
+}
+
+/// The format of a file that starts with these bytes.
+fn format_of(bytes: &[u8]) -> Result<Format, SniffError> {
+    if bytes.is_empty() {
+        return Err(SniffError::Empty);
+    }
+    let mut reader = Gunzip::new(bytes).map_err(SniffError::of)?;
     let gzip = reader.is_gzip();
     let mut start = Vec::with_capacity(START as usize);
-    let read = reader.by_ref().take(START).read_to_end(&mut start);
-    let format = image_format(&start);
-    match (gzip, format) {
-        (_, Some(format @ (Format::Nifti | Format::Analyze))) => return Ok(format),
-        (true, _) => return Err(SniffError::AlienGzip),
-        (false, _) => read.map_err(SniffError::Unreadable)?,
-    };
-    match format {
+    // Damaged gzip is told by what came before the damage.
+    let _ = reader.by_ref().take(START).read_to_end(&mut start);
+    match image_format(&start) {
+        Some(format @ (Format::Nifti | Format::Analyze)) => Ok(format),
+        _ if gzip => Err(SniffError::AlienGzip),
         Some(format) => Ok(format),
-        None if start.is_empty() => Err(SniffError::Empty),
         None if dicom::looks_like_dicom(&start) => Ok(Format::Dicom),
         None => Err(SniffError::Alien),
     }

@@ -2,9 +2,11 @@
 
 mod modality;
 mod pseudonym;
+mod word;
 
 pub use modality::{Family, Modality, UnknownModality, known_body_part};
 pub use pseudonym::{KeyError, Kind, Pseudonymizer};
+pub use word::{Word, maybe_word, number_or_word, word};
 
 use std::fmt;
 

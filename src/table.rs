@@ -6,7 +6,8 @@
 use std::{fs::File, io, path::Path};
 
 use polars::prelude::{
-    Column, DataFrame, KeyValueMetadata, ParquetReader, ParquetWriter, PolarsError, SerReader,
+    BatchedWriter, Column, DataFrame, KeyValueMetadata, ParquetReader, ParquetWriter, PolarsError,
+    SerReader,
 };
 
 use crate::durable::{self, DurableError};
@@ -33,6 +34,9 @@ pub enum TableError {
         /// What the system said.
         source: io::Error,
     },
+    /// The table was not filled.
+    #[error("the table was not filled")]
+    Unfilled,
     /// polars refused.
     #[error("the table {name} cannot be {action}")]
     Polars {
@@ -131,6 +135,65 @@ pub fn write<R: Record>(
 pub fn write_private<R: Record>(path: &Path, rows: Vec<R>) -> Result<(), TableError> {
     let mut frame = frame_of(path, R::into_columns(rows)?)?;
     durable::write_private(path, |out| write_frame(path, out, &mut frame, &[]))
+}
+
+/// Writes records that come one by one, a row group at a time, so that no more are
+/// in memory; `private` for what only its owner may read.
+///
+/// # Errors
+/// [`TableError`], or what `fill` gives; the old table then stays.
+pub fn write_each<R: Record, T, E: From<TableError> + From<DurableError>>(
+    path: &Path,
+    private: bool,
+    fill: impl FnOnce(&mut Rows<'_, R>) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut filled = None;
+    let write = |out: &mut io::BufWriter<&mut File>| {
+        let schema = frame_of(path, R::into_columns(Vec::new())?)?;
+        let out: &mut dyn io::Write = out;
+        let writer = ParquetWriter::new(out)
+            .batched(schema.schema())
+            .map_err(polars_failed("written", path))?;
+        let mut rows = Rows { path, writer, waiting: Vec::new() };
+        filled = Some(fill(&mut rows)?);
+        Ok::<(), E>(rows.finish()?)
+    };
+    match private {
+        true => durable::write_private(path, write)?,
+        false => durable::write_atomically(path, write)?,
+    }
+    filled.ok_or_else(|| TableError::Unfilled.into())
+}
+
+/// A table that is being written.
+pub struct Rows<'a, R> {
+    path: &'a Path,
+    writer: BatchedWriter<&'a mut dyn io::Write>,
+    waiting: Vec<R>,
+}
+
+impl<R: Record> Rows<'_, R> {
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub fn push(&mut self, row: R) -> Result<(), TableError> {
+        self.waiting.push(row);
+        if self.waiting.len() < ROW_GROUP { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<(), TableError> {
+        let rows = std::mem::take(&mut self.waiting);
+        let frame = frame_of(self.path, R::into_columns(rows)?)?;
+        self.writer.write_batch(&frame).map_err(polars_failed("written", self.path))
+    }
+
+    fn finish(mut self) -> Result<(), TableError> {
+        if !self.waiting.is_empty() {
+            self.flush()?;
+        }
+        self.writer.finish().map(|_| ()).map_err(polars_failed("written", self.path))
+    }
 }
 
 /// [`write()`] for records with one more column: a fixed-size list of f32, such as

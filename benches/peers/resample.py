@@ -10,19 +10,15 @@ Prints medians over the rounds, and their ratios to mivox.
 import argparse
 import json
 import os
-import random
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-TICK = os.sysconf("SC_CLK_TCK")
+import peer as turns
+from peer import Peer
+
 FROM = (256, 256, 256)
 SIGMA_OF_WIDTH = 1 / np.sqrt(8 * np.log(2))
 # The shape of the result along (i, j, k), the size of the source's voxels in mm,
@@ -114,55 +110,12 @@ def torch(voxels, case, threads):
 def serve(name, folder, case, threads):
     voxels = np.fromfile(folder / "voxels.f32", np.float32).reshape(FROM)
     resample = {"SimpleITK": simpleitk, "scipy": scipy, "torch": torch}[name](voxels, case, threads)
-    for line in sys.stdin:
-        for _ in range(int(line)):
-            result = resample()
-        print("done", flush=True)
+    result = turns.serve(resample)
     if name == "SimpleITK":
         import SimpleITK as sitk
 
         result = sitk.GetArrayFromImage(result)
     result.tofile(folder / f"{name}.f32")
-
-
-class Peer:
-    def __init__(self, name, command, threads):
-        self.name, self.wall, self.cpu = name, [], []
-        self.process = subprocess.Popen(
-            command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "RAYON_NUM_THREADS": str(threads)},
-        )
-        self.run()
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
-
-    def run(self):
-        print(1, file=self.process.stdin, flush=True)
-        if self.process.stdout.readline() != "done\n":
-            sys.exit(f"{self.name} failed with exit code {self.process.wait()}")
-
-    def cpu_time(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-
-    def round(self):
-        cpu, wall = self.cpu_time(), time.perf_counter()
-        self.run()
-        self.wall.append(time.perf_counter() - wall)
-        self.cpu.append(self.cpu_time() - cpu)
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        self.peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
-def mivox_binary():
-    """The bench `resampling` as cargo built it."""
-    built = subprocess.run(
-        ["cargo", "bench", "--quiet", "--locked", "--bench", "resampling", "--no-run",
-         "--message-format=json"],
-        cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE,
-    )
-    artifacts = map(json.loads, filter(str.strip, built.stdout.splitlines()))
-    found = [a["executable"] for a in artifacts if a.get("target", {}).get("name") == "resampling"]
-    return found[-1]
 
 
 def compare(case, folder, binary, arguments):
@@ -172,10 +125,7 @@ def compare(case, folder, binary, arguments):
     for name in CASES[case][3]:
         command = [sys.executable, __file__, "--serve", name, folder, case, str(threads)]
         peers.append(Peer(name, command, threads))
-    order = random.Random(0)
-    for _ in range(arguments.rounds):
-        for peer in order.sample(peers, len(peers)):
-            peer.round()
+    turns.take_turns(peers, arguments.rounds)
     ours = None
     print(
         f"\n{case}, {threads} threads, {arguments.rounds} rounds, load {os.getloadavg()[1]:.1f}\n\n"
@@ -193,14 +143,7 @@ def compare(case, folder, binary, arguments):
         wrong = np.mean(off > 1) if case == "oblique" else np.mean(off > 0.05)
         if wrong > (0.02 if case == "oblique" else 0):
             sys.exit(f"{peer.name} differs by up to {off.max()} in {wrong:.2%} of the voxels")
-        wall, cpu = statistics.median(peer.wall), statistics.median(peer.cpu)
-        ratios = wall / statistics.median(first.wall), cpu / statistics.median(first.cpu)
-        print(
-            f"| {peer.name} | {1e3 * wall:.0f} ({1e3 * min(peer.wall):.0f} to "
-            f"{1e3 * max(peer.wall):.0f}) | {1e3 * cpu:.0f} | {peer.peak:.0f} | "
-            f"{ratios[0]:.1f}, {ratios[1]:.1f} | {np.quantile(off, 0.98):.1e} |",
-            flush=True,
-        )
+        print(f"| {turns.row(peer, first)} | {np.quantile(off, 0.98):.1e} |", flush=True)
 
 
 def main():
@@ -212,7 +155,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=CASES)
     arguments = parser.parse_args()
-    binary = mivox_binary()
+    binary = turns.mivox_binary("resampling")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         # smooth, as scans are: noise would make much of a shift of a thousandth voxel

@@ -14,7 +14,7 @@ use super::{
     job::{self, counted, say},
 };
 use crate::{
-    cohort::{self, Cohort, Quarantined, Scan, Source, naming::Pattern},
+    cohort::{Cohort, Index, IndexError, Quarantined, Scan, Source, naming::Pattern, scans},
     convert::{BYTES_PER_VOXEL, Naming, Settings, Stored, bids_ignored, convert},
     durable::{self, DurableError, Lock},
     progress::Progress,
@@ -103,20 +103,33 @@ impl ConvertArgs {
 pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
     let settings = args.settings()?;
     let source = args.source()?;
-    let files = cohort::walk(&source.path, &source.name)?;
     stop::listen().context("signals cannot be listened to")?;
     refuse_inside(&args.out, &args.input)?;
     let _lock = Lock::take(&args.out)?;
     let key = args.key_file.clone().unwrap_or_else(|| args.out.join("pseudonym.key"));
     let pseudonyms = Pseudonymizer::open_or_create(&key)?;
-    let progress = Progress::new("index", "files", files.len());
-    let cohort = cohort::index(&[(source, files)], &pseudonyms, &progress)?;
-    progress.finish();
-    index::summarise(&cohort);
-    let scans = cohort.scans();
-    write_tables(&args.out, &cohort, &[])?;
+    let mut index = Index::open(&args.out.join("index.sqlite"), &[source])?;
+    let unread = index::find(&mut index)?;
+    if !index::read(&mut index, false, unread)? {
+        eprintln!("stopped; the same command goes on from here");
+        return Ok(End::Stopped);
+    }
+    let mut links = Vec::new();
+    let cohort = index.assemble(&pseudonyms, &mut |link| {
+        links.push(link);
+        Ok(())
+    })?;
+    index::summarise(&cohort, unread);
+    let mut quarantined = Vec::new();
+    index.quarantined(|row| {
+        quarantined.push(row);
+        Ok::<_, IndexError>(())
+    })?;
+    let scans = scans(cohort.rows.iter().cloned(), &links);
+    table::write_private(&args.out.join("linkage.parquet"), links)?;
+    write_tables(&args.out, &cohort, &quarantined)?;
     if args.fail_first
-        && let Some(first) = cohort.quarantined.first()
+        && let Some(first) = quarantined.first()
     {
         bail!("{}: {} (linkage.parquet has its path)", first.file, first.reason);
     }
@@ -132,7 +145,7 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
     progress.finish();
 
     let mut stored: BTreeMap<Stored, usize> = BTreeMap::new();
-    let (mut failed, mut refused, mut complete) = (Vec::new(), 0, true);
+    let (mut refused, mut complete) = (0, true);
     for (scan, result) in scans.iter().zip(results) {
         match result {
             None => complete = false,
@@ -142,7 +155,7 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
                     bail!("{}: {error}", scan.row.series);
                 }
                 refused += 1;
-                failed.extend(scan.files().iter().map(|path| Quarantined {
+                quarantined.extend(scan.files().iter().map(|path| Quarantined {
                     file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
                     series: Some(scan.row.series.clone()),
                     stage: "convert".to_owned(),
@@ -154,7 +167,7 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
     if bids {
         write_bids_files(&folder, &scans)?;
     }
-    let quarantined = write_tables(&args.out, &cohort, &failed)?;
+    write_tables(&args.out, &cohort, &quarantined)?;
     let count = |how| counted(stored.get(&how).copied().unwrap_or(0), "volume");
     say(
         "convert",
@@ -171,8 +184,8 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
     if stored.is_empty() {
         bail!("no volume could be converted; quarantine.parquet says why");
     }
-    if quarantined > 0 {
-        eprintln!("{quarantined} files were not used; quarantine.parquet says why");
+    if !quarantined.is_empty() {
+        eprintln!("{} files were not used; quarantine.parquet says why", quarantined.len());
         return Ok(End::Quarantined);
     }
     Ok(End::Good)
@@ -189,15 +202,11 @@ fn refuse_inside(out: &Path, input: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the cohort's tables and returns how many files are in the quarantine.
-fn write_tables(out: &Path, cohort: &Cohort, failed: &[Quarantined]) -> anyhow::Result<usize> {
-    let quarantined = [&cohort.quarantined[..], failed].concat();
-    let count = quarantined.len();
-    table::write_private(&out.join("linkage.parquet"), cohort.links.clone())?;
-    table::write(&out.join("quarantine.parquet"), quarantined, &[])?;
+fn write_tables(out: &Path, cohort: &Cohort, quarantined: &[Quarantined]) -> anyhow::Result<()> {
+    table::write(&out.join("quarantine.parquet"), quarantined.to_vec(), &[])?;
     let metadata = [("mivox.version", env!("CARGO_PKG_VERSION").to_owned())];
     table::write(&out.join("cohort.parquet"), cohort.rows.clone(), &metadata)?;
-    Ok(count)
+    Ok(())
 }
 
 /// The files at the top of a BIDS dataset.

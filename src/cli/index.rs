@@ -6,61 +6,74 @@ use anyhow::bail;
 
 use super::job::{Job, counted, say};
 use crate::{
-    cohort::{self, Cohort, Found, Source},
-    durable::sha256_hex,
+    cohort::{Cohort, Index, IndexError, Quarantined},
     progress::Progress,
     table,
 };
 
-pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
-    let mut sources: Vec<(Source, Vec<Found>)> = Vec::new();
-    for source in &job.config.sources {
-        let files = cohort::walk(&source.path, &source.name)?;
-        sources.push((source.clone(), files));
-    }
-    let stamp = job.stamp("index", None, &listing(&sources))?;
+/// `rehash`: also reads the whole content of every file.
+pub(super) fn run(job: &Job, rehash: bool) -> anyhow::Result<bool> {
+    let mut index = Index::open(&job.path("index.sqlite"), &job.config.sources)?;
+    let unread = find(&mut index)?;
     let outputs = ["cohort.parquet", "linkage.parquet"].map(|name| job.path(name));
-    if stamp.is_set(&outputs) {
+    let unchanged = |index: &Index| -> anyhow::Result<bool> {
+        Ok(job.stamp("index", None, &index.digest()?)?.is_set(&outputs))
+    };
+    if !rehash && unchanged(&index)? {
         say("index", "unchanged");
         return Ok(true);
     }
+    let read = if rehash { index.files()? } else { unread };
+    if !self::read(&mut index, rehash, read)? {
+        return Ok(false);
+    }
+    if rehash && unchanged(&index)? {
+        say("index", "unchanged, also in content");
+        return Ok(true);
+    }
+    let stamp = job.stamp("index", None, &index.digest()?)?;
     stamp.clear()?;
-    let files = sources.iter().map(|(_, files)| files.len()).sum();
-    let progress = Progress::new("index", "files", files);
-    let cohort = cohort::index(&sources, &job.pseudonyms()?, &progress)?;
-    progress.finish();
-    summarise(&cohort);
-    let first = cohort.quarantined.first().cloned();
-    table::write_private(&job.path("linkage.parquet"), cohort.links)?;
-    table::write(&job.path("quarantine.parquet"), cohort.quarantined, &[])?;
+    let pseudonyms = job.pseudonyms()?;
+    let cohort = table::write_each(&job.path("linkage.parquet"), true, |rows| {
+        index.assemble(&pseudonyms, &mut |link| Ok(rows.push(link)?))
+    })?;
+    summarise(&cohort, read);
+    let mut first = None;
+    table::write_each(&job.path("quarantine.parquet"), false, |rows| {
+        index.quarantined(|row| {
+            first.get_or_insert_with(|| row.clone());
+            Ok::<_, IndexError>(rows.push(row)?)
+        })
+    })?;
     let metadata = [("mivox.version", env!("CARGO_PKG_VERSION").to_owned())];
     table::write(&job.path("cohort.parquet"), cohort.rows, &metadata)?;
     if job.fail_first
-        && let Some(first) = first
+        && let Some(Quarantined { file, reason, .. }) = first
     {
-        bail!("{}: {} (linkage.parquet has its path)", first.file, first.reason);
+        bail!("{file}: {reason} (linkage.parquet has its path)");
     }
     stamp.set()?;
     Ok(true)
 }
 
-/// What the index depends on: the files' names, sizes and times, hashed, and
-/// how names are read.
-fn listing(sources: &[(Source, Vec<Found>)]) -> Vec<(String, String, String)> {
-    sources
-        .iter()
-        .map(|(source, files)| {
-            let states: String = files
-                .iter()
-                .map(|f| format!("{} {} {}\n", f.path.display(), f.size, f.modified))
-                .collect();
-            let reading = format!("{:?} {:?}", source.pattern, source.modality);
-            (source.name.clone(), reading, sha256_hex(states.as_bytes()))
-        })
-        .collect()
+/// Walks over the sources of an index and gives how many files are to be read.
+pub(super) fn find(index: &mut Index) -> anyhow::Result<usize> {
+    let progress = Progress::new("find", "files", 0);
+    let unread = index.find(&progress)?;
+    progress.finish();
+    Ok(unread)
 }
 
-pub(super) fn summarise(cohort: &Cohort) {
+/// Reads the files that are to be read, and gives whether it came to the end.
+pub(super) fn read(index: &mut Index, rehash: bool, files: usize) -> anyhow::Result<bool> {
+    let progress = Progress::new("index", "files", files);
+    let complete = index.read(rehash, &progress)?;
+    progress.finish();
+    Ok(complete)
+}
+
+/// `read`: files that were not known from an index before.
+pub(super) fn summarise(cohort: &Cohort, read: usize) {
     let volumes = cohort.rows.iter().filter(|row| row.status == "volume");
     let mut modalities: BTreeMap<&str, usize> = BTreeMap::new();
     let mut subjects = std::collections::BTreeSet::new();
@@ -74,21 +87,18 @@ pub(super) fn summarise(cohort: &Cohort) {
     say(
         "index",
         &format!(
-            "{}: {} of {} ({}); {} listed that are no volume; {} beside scans; {} quarantined",
+            "{}, {read} read: {} of {} ({}); {} listed that are no volume; {} beside scans; \
+             {} quarantined",
             counted(cohort.files, "file"),
             counted(count, "volume"),
             counted(subjects.len(), "subject"),
             modalities.join(", "),
             cohort.rows.len() - count,
             cohort.companions,
-            cohort.quarantined.len(),
+            cohort.quarantined(),
         ),
     );
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in &cohort.quarantined {
-        *reasons.entry(&row.reason).or_default() += 1;
-    }
-    for (reason, count) in reasons.into_iter().take(10) {
+    for (reason, count) in cohort.reasons.iter().take(10) {
         say("", &format!("{count} x {reason}"));
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn run(args: &PipelineArgs) -> anyhow::Result<End> {
     // An encoder that cannot be had is said before hours of work, not after.
     Encoder::open(&job.config.encoder, &job.config.view)?;
     let stages: [fn(&Job) -> anyhow::Result<bool>; 6] = [
-        index::run,
+        |job| index::run(job, false),
         prepare::run,
         pairs::run,
         // What was stopped goes on: that is what running it again means.

@@ -6,11 +6,11 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::{
-    End,
+    End, index,
     job::{self, counted, say},
 };
 use crate::{
-    cohort::{self, Scan, Source, naming::Pattern, scans},
+    cohort::{self, Index, Scan, Source, naming::Pattern, scans},
     prepare::VolumeRow,
     progress::Progress,
     sheet::{self, Cell, Convention, Settings},
@@ -103,10 +103,11 @@ struct Found {
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<End> {
     let settings = args.settings()?;
     stop::listen().context("signals cannot be listened to")?;
-    let mut found = match results(&args.input)? {
-        Some(found) => found,
+    let found = match results(&args.input)? {
+        Some(found) => Some(found),
         None => below(args)?,
     };
+    let Some(mut found) = found else { return Ok(End::Stopped) };
     if found.scans.is_empty() {
         bail!("no volume was found; `mivox index` says why each file is none");
     }
@@ -165,8 +166,8 @@ fn results(folder: &Path) -> anyhow::Result<Option<Found>> {
     Ok(None)
 }
 
-/// Every volume below a folder.
-fn below(args: &ShowArgs) -> anyhow::Result<Found> {
+/// Every volume below a folder; none where a stop was asked for.
+fn below(args: &ShowArgs) -> anyhow::Result<Option<Found>> {
     let pattern = args.pattern.as_deref().map(Pattern::new).transpose()?;
     let path = args.input.clone();
     let source = Source {
@@ -180,9 +181,16 @@ fn below(args: &ShowArgs) -> anyhow::Result<Found> {
         Some(file) => Pseudonymizer::open_or_create(file)?,
         None => Pseudonymizer::of_this_run()?,
     };
-    let files = cohort::walk(&source.path, &source.name)?;
-    let progress = Progress::new("index", "files", files.len());
-    let found = cohort::index(&[(source, files)], &pseudonyms, &progress)?;
-    progress.finish();
-    Ok(Found { scans: found.scans(), calibrated: true, unused: found.quarantined.len() })
+    let mut index = Index::temporary(&[source])?;
+    let unread = index::find(&mut index)?;
+    if !index::read(&mut index, false, unread)? {
+        return Ok(None);
+    }
+    let mut links = Vec::new();
+    let cohort = index.assemble(&pseudonyms, &mut |link| {
+        links.push(link);
+        Ok(())
+    })?;
+    let unused = cohort.quarantined();
+    Ok(Some(Found { scans: scans(cohort.rows, &links), calibrated: true, unused }))
 }

@@ -1,86 +1,95 @@
-//! From files to rows under pseudonyms.
+//! From what was read to rows under pseudonyms.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
 
 use rayon::prelude::*;
 
 use super::{
-    Cohort, CohortRow, Found, Link, Quarantined, Source,
-    look::{Content, Looked, look_at},
-    naming::{self, Named},
+    Cohort, CohortRow, IndexError, Link, Source,
+    index::ImageFile,
+    naming,
+    store::{State, Store},
 };
 use crate::{
     durable,
     io::{
         Format,
         dicom::Instance,
-        image::ImageHead,
-        series::{self, SliceSource},
+        series::{self, Assembly, SliceSource},
     },
-    progress::Progress,
     study::{Identity, Kind, Pseudonymizer},
 };
+
+/// Files of the series that are assembled at the same time, at least.
+const AT_ONCE: usize = 1 << 14;
 
 /// Adds one source to a cohort: rows under pseudonyms, and the links behind them.
 pub(super) struct Builder<'a> {
     pseudonyms: &'a Pseudonymizer,
     source: &'a Source,
-    states: HashMap<&'a Path, &'a Found>,
+    store: &'a Store,
+    cohort: &'a mut Cohort,
+    sink: &'a mut dyn FnMut(Link) -> Result<(), IndexError>,
     linked: BTreeSet<String>,
-    cohort: Cohort,
 }
+
+/// The states of some files.
+type States = HashMap<PathBuf, State>;
 
 impl<'a> Builder<'a> {
     pub(super) fn new(
         pseudonyms: &'a Pseudonymizer,
         source: &'a Source,
-        files: &'a [Found],
-        cohort: Cohort,
+        store: &'a Store,
+        cohort: &'a mut Cohort,
+        sink: &'a mut dyn FnMut(Link) -> Result<(), IndexError>,
     ) -> Self {
-        let states = files.iter().map(|file| (file.path.as_path(), file)).collect();
-        Self { pseudonyms, source, states, linked: BTreeSet::new(), cohort }
+        Self { pseudonyms, source, store, cohort, sink, linked: BTreeSet::new() }
     }
 
-    /// The cohort with the volumes of the source's files.
-    pub(super) fn add(mut self, files: &[Found], progress: &Progress) -> Cohort {
-        let source = self.source;
-        let looked: Vec<Looked> = files
-            .par_iter()
-            .map(|file| {
-                let looked = look_at(source, &file.path);
-                progress.advance(1);
-                looked
-            })
-            .collect();
-        let data_files: HashSet<PathBuf> =
-            looked.iter().filter_map(|looked| looked.data_file.clone()).collect();
-        let mut instances = Vec::new();
-        self.cohort.files += files.len();
-        for (file, looked) in files.iter().zip(looked) {
-            if data_files.contains(&file.path) {
-                self.cohort.companions += 1;
-                continue;
-            }
-            match looked.content {
-                Ok(Content::Companion) => self.cohort.companions += 1,
-                Ok(Content::Dicom(instance)) => instances.push(*instance),
-                Ok(Content::Image(head, named)) => {
-                    self.add_image(&file.path, &head, named.as_ref())
-                }
-                Err(error) => self.refuse(&file.path, None, &error),
+    /// Adds what the store keeps of the source's files, but for those that are the
+    /// `voxels` of others.
+    pub(super) fn add_lasting(&mut self, voxels: &BTreeSet<String>) -> Result<(), IndexError> {
+        let (store, source) = (self.store, self.source);
+        self.cohort.companions += store.companions(&source.name)?;
+        self.cohort.companions += store.refusals(&source.name, voxels, |path, reason| {
+            self.refuse(Path::new(path), None, reason)
+        })?;
+        let (mut together, mut files) = (Vec::new(), 0);
+        for (series, count) in store.series(&source.name)? {
+            together.push(store.instances(series)?);
+            files += count;
+            if files >= AT_ONCE {
+                self.add_series(std::mem::take(&mut together))?;
+                files = 0;
             }
         }
-        self.add_dicom(instances);
-        self.cohort
+        self.add_series(together)
     }
 
-    fn link(&mut self, kind: Kind, word: &str, real: &str) -> String {
+    fn add_series(&mut self, series: Vec<Vec<(Instance, State)>>) -> Result<(), IndexError> {
+        let assembled: Vec<(Assembly, States)> = series
+            .into_par_iter()
+            .map(|instances| {
+                let states = instances.iter().map(|(one, state)| (one.file.clone(), *state));
+                let states = states.collect();
+                (series::assemble(instances.into_iter().map(|(one, _)| one).collect()), states)
+            })
+            .collect();
+        assembled.into_iter().try_for_each(|(assembly, states)| self.add_dicom(assembly, &states))
+    }
+
+    pub(super) fn add_companion(&mut self) {
+        self.cohort.companions += 1;
+    }
+
+    fn link(&mut self, kind: Kind, word: &str, real: &str) -> Result<String, IndexError> {
         let pseudonym = self.pseudonyms.pseudonym(kind, real);
         if self.linked.insert(pseudonym.clone()) {
-            self.cohort.links.push(Link {
+            (self.sink)(Link {
                 kind: word.to_owned(),
                 pseudonym: pseudonym.clone(),
                 real: real.to_owned(),
@@ -88,12 +97,17 @@ impl<'a> Builder<'a> {
                 position: None,
                 frame: None,
                 scale: None,
-            });
+            })?;
         }
-        pseudonym
+        Ok(pseudonym)
     }
 
-    fn link_file(&mut self, path: &Path, series: Option<&str>, position: Option<u32>) -> String {
+    fn link_file(
+        &mut self,
+        path: &Path,
+        series: Option<&str>,
+        position: Option<u32>,
+    ) -> Result<String, IndexError> {
         self.link_slice(path, series, position, None)
     }
 
@@ -104,10 +118,10 @@ impl<'a> Builder<'a> {
         series: Option<&str>,
         position: Option<u32>,
         slice: Option<(u32, f64)>,
-    ) -> String {
+    ) -> Result<String, IndexError> {
         let real = path.to_string_lossy();
         let pseudonym = self.pseudonyms.pseudonym(Kind::File, &real);
-        self.cohort.links.push(Link {
+        (self.sink)(Link {
             kind: "file".to_owned(),
             pseudonym: pseudonym.clone(),
             real: real.into_owned(),
@@ -115,44 +129,50 @@ impl<'a> Builder<'a> {
             position,
             frame: slice.map(|(frame, _)| frame),
             scale: slice.map(|(_, scale)| scale),
-        });
-        pseudonym
+        })?;
+        Ok(pseudonym)
     }
 
-    fn refuse(&mut self, path: &Path, series: Option<&str>, error: &dyn std::error::Error) {
-        let file = self.link_file(path, series, None);
-        self.cohort.quarantined.push(Quarantined {
-            file,
-            series: series.map(str::to_owned),
-            stage: "index".to_owned(),
-            reason: error.to_string(),
-        });
+    /// Adds a file to the quarantine.
+    pub(super) fn refuse(
+        &mut self,
+        path: &Path,
+        series: Option<&str>,
+        reason: &str,
+    ) -> Result<(), IndexError> {
+        let file = self.link_file(path, series, None)?;
+        self.store.refuse(&file, series, reason)
     }
 
     /// A row for every frame of an image file.
-    fn add_image(&mut self, path: &Path, head: &ImageHead, named: Option<&Named>) {
-        let source = self.source;
+    pub(super) fn add_image(&mut self, image: &ImageFile) -> Result<(), IndexError> {
+        let ImageFile { path, head, named } = image;
         let file = path.to_string_lossy();
         let (subject, session, modality) = match named {
             Some(named) => (&*named.subject, &*named.session, named.modality.as_str()),
             None => (&*file, "", naming::word(path)),
         };
-        let session = format!("{}\n{subject}\n{session}", source.name);
+        let session = format!("{}\n{subject}\n{session}", self.source.name);
         let files: Vec<PathBuf> =
-            [path].into_iter().chain(head.data_file()).map(Path::to_owned).collect();
+            [path.as_path()].into_iter().chain(head.data_file()).map(Path::to_owned).collect();
+        let mut states = States::new();
+        for file in &files {
+            let state = self.store.state(&self.source.name, &file.to_string_lossy())?;
+            states.extend(state.map(|state| (file.clone(), state)));
+        }
         let identity = |series: String| Identity {
             subject: subject.to_owned(),
             study: session.clone(),
             session: session.clone(),
             series,
         };
-        if let Some(kind) = named.map_or(head.kind, |named| named.kind) {
-            return self.add_other(&identity(file.to_string()), head.format, kind, &files);
+        if let Some(kind) = named.as_ref().map_or(head.kind, |named| named.kind) {
+            return self.add_other(&identity(file.to_string()), head.format, kind, &files, &states);
         }
         for frame in 0..head.frames {
             let series =
                 if head.frames == 1 { file.to_string() } else { format!("{file}\nframe {frame}") };
-            let row = self.row(&identity(series), head.format, modality, &files);
+            let row = self.row(&identity(series), head.format, modality, &files, &states)?;
             let row = CohortRow {
                 frame: frame as u32,
                 status: "volume".to_owned(),
@@ -160,20 +180,20 @@ impl<'a> Builder<'a> {
                 ..row.with_grid(&head.grid)
             };
             for (position, path) in files.iter().enumerate() {
-                self.link_file(path, Some(&row.series), Some(position as u32));
+                self.link_file(path, Some(&row.series), Some(position as u32))?;
             }
             self.cohort.rows.push(row);
         }
+        Ok(())
     }
 
-    fn add_dicom(&mut self, instances: Vec<Instance>) {
-        let assembly = series::assemble(instances);
+    fn add_dicom(&mut self, assembly: Assembly, states: &States) -> Result<(), IndexError> {
         for found in assembly.series {
             let modality = found.modality.as_str();
             let frame = found.frame_of_reference.as_deref();
-            let frame = frame.map(|uid| self.link(Kind::Frame, "frame", uid));
+            let frame = frame.map(|uid| self.link(Kind::Frame, "frame", uid)).transpose()?;
             let files = SliceSource::files(&found.slices);
-            let row = self.row(&found.identity, Format::Dicom, modality, &files);
+            let row = self.row(&found.identity, Format::Dicom, modality, &files, states)?;
             let row = CohortRow {
                 body_part: found.body_part.map(str::to_owned),
                 frame_of_reference: frame,
@@ -183,32 +203,45 @@ impl<'a> Builder<'a> {
             };
             for (position, slice) in found.slices.iter().enumerate() {
                 let (position, part) = (Some(position as u32), Some((slice.frame, slice.scale)));
-                self.link_slice(&slice.file, Some(&row.series), position, part);
+                self.link_slice(&slice.file, Some(&row.series), position, part)?;
             }
             self.cohort.rows.push(row);
         }
         for other in assembly.others {
-            self.add_other(&other.identity, Format::Dicom, other.kind, &other.files);
+            self.add_other(&other.identity, Format::Dicom, other.kind, &other.files, states)?;
         }
         for refused in assembly.refused {
-            let series = refused.identity.as_ref().map(|identity| {
-                self.link(Kind::Subject, "subject", &identity.subject);
-                self.link(Kind::Series, "series", &identity.series)
-            });
+            let series = match &refused.identity {
+                None => None,
+                Some(identity) => {
+                    self.link(Kind::Subject, "subject", &identity.subject)?;
+                    Some(self.link(Kind::Series, "series", &identity.series)?)
+                }
+            };
+            let reason = refused.reason.to_string();
             for path in &refused.files {
-                self.refuse(path, series.as_deref(), &refused.reason);
+                self.refuse(path, series.as_deref(), &reason)?;
             }
         }
+        Ok(())
     }
 
     /// A row of what is listed and is no volume.
-    fn add_other(&mut self, identity: &Identity, format: Format, kind: &str, files: &[PathBuf]) {
-        let row = self.row(identity, format, kind, files);
+    fn add_other(
+        &mut self,
+        identity: &Identity,
+        format: Format,
+        kind: &str,
+        files: &[PathBuf],
+        states: &States,
+    ) -> Result<(), IndexError> {
+        let row = self.row(identity, format, kind, files, states)?;
         for (position, path) in files.iter().enumerate() {
-            self.link_file(path, Some(&row.series), Some(position as u32));
+            self.link_file(path, Some(&row.series), Some(position as u32))?;
         }
         let reason = Some(format!("{kind} is not a volume"));
         self.cohort.rows.push(CohortRow { reason, ..row });
+        Ok(())
     }
 
     /// A row of status `other` without geometry.
@@ -218,18 +251,23 @@ impl<'a> Builder<'a> {
         format: Format,
         modality: &str,
         files: &[PathBuf],
-    ) -> CohortRow {
-        let states: Vec<(u64, u128)> = files
-            .iter()
-            .filter_map(|path| self.states.get(path.as_path()))
-            .map(|state| (state.size, state.modified))
-            .collect();
-        CohortRow {
+        states: &States,
+    ) -> Result<CohortRow, IndexError> {
+        let states: Vec<State> =
+            files.iter().filter_map(|path| states.get(path)).copied().collect();
+        let seen: Vec<(u64, u128)> =
+            states.iter().map(|state| (state.size, state.modified)).collect();
+        let mut seen = format!("{seen:?}");
+        let changes: u32 = states.iter().map(|state| state.changes).sum();
+        if changes > 0 {
+            seen.push_str(&format!(" {changes}"));
+        }
+        Ok(CohortRow {
             source: self.source.name.clone(),
-            subject: self.link(Kind::Subject, "subject", &identity.subject),
-            session: self.link(Kind::Session, "session", &identity.session),
-            study: self.link(Kind::Study, "study", &identity.study),
-            series: self.link(Kind::Series, "series", &identity.series),
+            subject: self.link(Kind::Subject, "subject", &identity.subject)?,
+            session: self.link(Kind::Session, "session", &identity.session)?,
+            study: self.link(Kind::Study, "study", &identity.study)?,
+            series: self.link(Kind::Series, "series", &identity.series)?,
             modality: modality.to_owned(),
             body_part: None,
             shape: None,
@@ -239,9 +277,9 @@ impl<'a> Builder<'a> {
             format: format.as_str().to_owned(),
             frame: 0,
             files: files.len() as u32,
-            fingerprint: durable::sha256_hex(format!("{states:?}").as_bytes()),
+            fingerprint: durable::sha256_hex(seen.as_bytes()),
             status: "other".to_owned(),
             reason: None,
-        }
+        })
     }
 }

@@ -1,6 +1,10 @@
 //! What one file of a source is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
 
 use super::{
     InputError, Source, is_companion,
@@ -8,77 +12,103 @@ use super::{
     sidecar::Sidecar,
 };
 use crate::io::{
-    Format, SniffError,
-    dicom::{self, Instance},
+    self, Format, SniffError,
+    dicom::{self, DicomError, Instance},
     image::{self, ImageHead},
-    sniff,
 };
 
 /// What one file is.
+pub(super) enum Looked {
+    /// Known by the file alone, as long as it does not change.
+    Lasting(Lasting),
+    /// What depends on the files beside it, or on whether it can be read just now.
+    Passing(Passing),
+}
+
+pub(super) enum Lasting {
+    Instance(Box<Instance>),
+    /// Lies beside scans.
+    Companion,
+    Refused(String),
+}
+
+pub(super) struct Passing {
+    pub content: Result<Content, InputError>,
+    /// The file beside it that its header names for its voxels.
+    pub voxels: Option<PathBuf>,
+}
+
 pub(super) enum Content {
-    Dicom(Box<Instance>),
     /// Without what its name says where it says nothing, and may.
     Image(Box<ImageHead>, Option<Named>),
     Companion,
 }
 
-/// What one file is, and the file beside it that its header names.
-pub(super) struct Looked {
-    pub content: Result<Content, InputError>,
-    pub data_file: Option<PathBuf>,
-}
-
-/// Looks at one file: its format, its name, its header.
+/// Looks at one file: its format, its name, its header. It is opened once.
 pub(super) fn look_at(source: &Source, path: &Path) -> Looked {
-    let format = sniff(path);
-    let is_image = format.as_ref().is_ok_and(|&format| format != Format::Dicom);
-    let content = content(source, path, format);
-    let data_file = match &content {
-        Ok(Content::Image(head, _)) => head.data_file().map(Path::to_owned),
-        // Refused or passed over: its voxels are no alien file for that.
-        _ if is_image => image::data_file(path),
-        _ => None,
-    };
-    Looked { content, data_file }
+    let passing = |content| Looked::Passing(Passing { content, voxels: None });
+    match io::open(path) {
+        Ok((Format::Dicom, file)) => match instance(source, path, file) {
+            Ok(instance) => Looked::Lasting(Lasting::Instance(Box::new(instance))),
+            Err(error @ DicomError::Io(_)) => passing(Err(error.into())),
+            // A media directory is DICOM, and no instance.
+            Err(_) if is_companion(path) => Looked::Lasting(Lasting::Companion),
+            Err(error) => Looked::Lasting(Lasting::Refused(error.to_string())),
+        },
+        Ok((_, file)) => {
+            let content = image(source, path, file);
+            let voxels = match &content {
+                Ok(Content::Image(head, _)) => head.data_file().map(Path::to_owned),
+                // Refused or passed over: its voxels are no alien file for that.
+                _ => image::data_file(path),
+            };
+            Looked::Passing(Passing { content, voxels })
+        }
+        Err(_) if is_companion(path) => Looked::Lasting(Lasting::Companion),
+        Err(error @ (SniffError::Empty | SniffError::Alien | SniffError::AlienGzip)) => {
+            Looked::Lasting(Lasting::Refused(error.to_string()))
+        }
+        // A name that is no UTF-8 was kept with another letter in it.
+        Err(SniffError::Unreadable(_)) if path.to_string_lossy().contains('\u{FFFD}') => {
+            passing(Err(InputError::NotUtf8))
+        }
+        Err(error) => passing(Err(error.into())),
+    }
 }
 
-fn content(
-    source: &Source,
-    path: &Path,
-    format: Result<Format, SniffError>,
-) -> Result<Content, InputError> {
+fn instance(source: &Source, path: &Path, file: BufReader<File>) -> Result<Instance, DicomError> {
+    let mut instance = dicom::read_header(file, path)?;
+    let relative = relative(source, path);
+    let named = source.pattern.as_ref().and_then(|pattern| pattern.subject(&relative));
+    instance.complete(named.or_else(|| source.unnamed.then_some(relative)))?;
+    Ok(instance)
+}
+
+fn image(source: &Source, path: &Path, file: BufReader<File>) -> Result<Content, InputError> {
+    let sidecar = Sidecar::of(path);
+    let stated = source.modality.or_else(|| sidecar.modality());
+    let mut named = match read_name(&relative(source, path), source.pattern.as_ref(), stated) {
+        Ok(Some(named)) => Some(named),
+        Err(_) if source.unnamed => None,
+        Ok(None) => return Ok(Content::Companion),
+        Err(error) => return Err(error.into()),
+    };
+    let mut head = image::read_head(file, path)?;
+    if let Some(named) = &mut named {
+        sidecar.complete(named);
+        named.kind = head.kind.or(named.kind);
+    }
+    head.remarks.extend(sidecar.remark.map(str::to_owned));
+    Ok(Content::Image(Box::new(head), named))
+}
+
+/// A file's path within its source, its parts joined by `/`.
+fn relative(source: &Source, path: &Path) -> String {
     let relative = path.strip_prefix(&source.path).unwrap_or(path);
     let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-    let relative = match &parts[..] {
+    match &parts[..] {
         // The source is this file.
         [] => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         parts => parts.join("/"),
-    };
-    match format {
-        Ok(Format::Dicom) => {
-            let mut instance = dicom::open_header(path)?;
-            let named = source.pattern.as_ref().and_then(|p| p.subject(&relative));
-            instance.complete(named.or_else(|| source.unnamed.then_some(relative)))?;
-            Ok(Content::Dicom(Box::new(instance)))
-        }
-        Ok(_) => {
-            let sidecar = Sidecar::of(path);
-            let stated = source.modality.or_else(|| sidecar.modality());
-            let mut named = match read_name(&relative, source.pattern.as_ref(), stated) {
-                Ok(Some(named)) => Some(named),
-                Err(_) if source.unnamed => None,
-                Ok(None) => return Ok(Content::Companion),
-                Err(error) => return Err(error.into()),
-            };
-            let mut head = image::open_head(path)?;
-            if let Some(named) = &mut named {
-                sidecar.complete(named);
-                named.kind = head.kind.or(named.kind);
-            }
-            head.remarks.extend(sidecar.remark.map(str::to_owned));
-            Ok(Content::Image(Box::new(head), named))
-        }
-        Err(_) if is_companion(path) => Ok(Content::Companion),
-        Err(error) => Err(error.into()),
     }
 }

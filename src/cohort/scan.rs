@@ -8,7 +8,7 @@ use std::{
 use ndarray::Array3;
 use rayon::prelude::*;
 
-use super::{Cohort, CohortRow, Link};
+use super::{CohortRow, Link};
 use crate::io::{
     dicom::{DicomError, FrameReader, MrTiming},
     image::{self, Image, ImageError},
@@ -63,13 +63,6 @@ pub struct Origin {
     pub unit: Option<&'static str>,
     /// Times and angle of an MR sequence, of the first slice.
     pub timing: MrTiming,
-}
-
-impl Cohort {
-    /// Every volume with its files.
-    pub fn scans(&self) -> Vec<Scan> {
-        scans(self.rows.iter().cloned(), &self.links)
-    }
 }
 
 /// Every row that is a volume, with its slices from the linkage.

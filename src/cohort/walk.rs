@@ -1,41 +1,58 @@
 //! The files below a folder.
 
 use std::{
+    io,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::mpsc::SyncSender,
     time::UNIX_EPOCH,
 };
 
 use ignore::{WalkBuilder, WalkState};
 
 use super::IndexError;
+use crate::io::{archive, dicom};
 
 /// A file found.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Found {
+pub(super) struct Found {
     /// Its path.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
     /// Bytes.
-    pub size: u64,
+    pub(super) size: u64,
     /// Last change, in nanoseconds since 1970; 0 where the system does not say.
-    pub modified: u128,
+    pub(super) modified: u128,
 }
 
-/// Every file below a folder, in the order of their paths. Links are followed
-/// (data managers store scans behind them), loops are not; hidden files and
+/// Sends every file below a folder, in any order, by several threads. Links are
+/// followed (data managers store scans behind them), loops are not; hidden files and
 /// folders are passed over. What cannot be read, a dangling link or a closed
-/// folder, is among them with size 0, so that opening it says why. Of a file
-/// there is that file.
+/// folder, is among them with size 0, so that opening it says why.
+///
+/// Of a zip archive, also of one in the folder, there are its members; of a DICOMDIR
+/// that is the source the files it names; of any other file that file.
 ///
 /// # Errors
-/// [`IndexError::Source`] where the folder itself cannot be read.
-pub fn walk(folder: &Path, source: &str) -> Result<Vec<Found>, IndexError> {
+/// [`IndexError::Source`] where the folder itself, or the DICOMDIR, cannot be read.
+pub(super) fn walk(
+    folder: &Path,
+    source: &str,
+    found: &SyncSender<Found>,
+) -> Result<(), IndexError> {
     let missing = |error| IndexError::Source { source_name: source.to_owned(), source: error };
+    if folder.is_file() && is_directory_file(folder) {
+        let files = dicom::referenced_files(folder)
+            .map_err(|error| missing(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        for (number, file) in files.into_iter().enumerate() {
+            let file = file.unwrap_or_else(|| folder.join(format!("#outside-{number}")));
+            // Nobody is left to send to where the store has failed.
+            let _ = found.send(describe(file));
+        }
+        return Ok(());
+    }
     if folder.is_file() {
-        return Ok(vec![describe(folder.to_owned())]);
+        send(describe(folder.to_owned()), found);
+        return Ok(());
     }
     std::fs::read_dir(folder).map_err(missing)?;
-    let found = Mutex::new(Vec::new());
     WalkBuilder::new(folder)
         .standard_filters(false)
         .hidden(true)
@@ -48,15 +65,35 @@ pub fn walk(folder: &Path, source: &str) -> Result<Vec<Found>, IndexError> {
                     Ok(entry) => Some(entry.into_path()),
                     Err(error) => path_of(&error),
                 };
-                if let (Some(path), Ok(mut found)) = (path, found.lock()) {
-                    found.push(describe(path));
+                match path.is_none_or(|path| send(describe(path), found)) {
+                    true => WalkState::Continue,
+                    false => WalkState::Quit,
                 }
-                WalkState::Continue
             })
         });
-    let mut files = found.into_inner().unwrap_or_default();
-    files.sort();
-    Ok(files)
+    Ok(())
+}
+
+/// Sends a file, or the members of one that is an archive; gives whether somebody is
+/// left to send to. An archive that cannot be read is itself among the files, so that
+/// opening it says why.
+fn send(file: Found, to: &SyncSender<Found>) -> bool {
+    match archive::is_archive(&file.path).then(|| archive::members(&file.path)) {
+        Some(Ok(members)) => {
+            let hidden = |path: &Path| {
+                let name = path.strip_prefix(&file.path).unwrap_or(path);
+                name.iter().any(|part| part.as_encoded_bytes().starts_with(b"."))
+            };
+            let seen = members.into_iter().filter(|(path, _)| !hidden(path));
+            seen.map(|(path, size)| Found { path, size, modified: file.modified })
+                .all(|member| to.send(member).is_ok())
+        }
+        _ => to.send(file).is_ok(),
+    }
+}
+
+fn is_directory_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR"))
 }
 
 /// Where the walk failed; a loop of links is no failure.
@@ -99,7 +136,36 @@ pub fn is_companion(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
+
     use super::*;
+
+    /// The names of what is found, in order.
+    fn names(source: &Path, folder: &Path) -> Vec<String> {
+        let (sender, files) = sync_channel(100);
+        walk(source, "test", &sender).unwrap();
+        drop(sender);
+        let name =
+            |file: Found| file.path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+        let mut names: Vec<String> = files.into_iter().map(name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn an_archive_is_a_folder_of_its_members() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.zip");
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+        for name in ["one", "b/two", "__MACOSX/._one", ".hidden/three"] {
+            zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        }
+        zip.finish().unwrap();
+        std::fs::write(folder.path().join("broken.zip"), "PK").unwrap();
+        let expected = ["a.zip/b/two", "a.zip/one", "broken.zip"];
+        assert_eq!(names(folder.path(), folder.path()), expected);
+        assert_eq!(names(&path, folder.path()), expected[..2]);
+    }
 
     #[test]
     fn finds_every_file_once_and_in_order() {
@@ -114,13 +180,10 @@ mod tests {
             std::os::unix::fs::symlink("nowhere", folder.path().join("d-dangling")).unwrap();
             std::os::unix::fs::symlink(folder.path(), folder.path().join("e-loop")).unwrap();
         }
-        let files = walk(folder.path(), "test").unwrap();
-        let names: Vec<_> = files
-            .iter()
-            .map(|f| f.path.strip_prefix(folder.path()).unwrap().to_string_lossy().into_owned())
-            .collect();
+        let names = names(folder.path(), folder.path());
         #[cfg(unix)]
         assert_eq!(names, ["a/1", "b/2", "c", "d-dangling"]);
-        assert!(walk(&folder.path().join("absent"), "test").is_err());
+        let (sender, _files) = sync_channel(1);
+        assert!(walk(&folder.path().join("absent"), "test", &sender).is_err());
     }
 }

@@ -9,6 +9,7 @@
 
 mod cells;
 mod codec;
+mod directory;
 mod encapsulated;
 mod frame;
 mod header;
@@ -28,8 +29,9 @@ mod walk;
 mod weighting;
 mod write;
 
+pub use directory::referenced_files;
 pub use frame::{Frame, MrTiming, Plane};
-pub use header::open_header;
+pub use header::{open_header, read_header};
 pub use instance::Instance;
 pub use kind::Kind;
 pub use layout::{Photometric, PixelLayout};

@@ -37,7 +37,7 @@ use std::{
 
 use ndarray::Array3;
 
-use super::{Format, Gunzip, metaimage, nifti, nrrd};
+use super::{BUFFER, Format, Gunzip, archive, metaimage, nifti, nrrd};
 use crate::geometry::Grid;
 use stream::Stream;
 
@@ -100,6 +100,14 @@ pub fn open_head(path: &Path) -> Result<ImageHead, ImageError> {
     Image::open(path).map(|image| image.head)
 }
 
+/// The header of an image file that is open at its start; `path` is where it lies.
+///
+/// # Errors
+/// As [`open_head`].
+pub fn read_head(file: BufReader<File>, path: &Path) -> Result<ImageHead, ImageError> {
+    Image::read(file, path).map(|image| image.head)
+}
+
 /// One frame of an image file, counted from 0: its intensities `[k, j, i]` after
 /// slope and intercept, and the header. A 3-D file has frame 0 alone.
 ///
@@ -114,7 +122,7 @@ pub fn open_volume(path: &Path, frame: usize) -> Result<(Array3<f32>, ImageHead)
 /// The file that a header names for its voxels, whether or not the rest of the
 /// header can be used; `None` for a file without one.
 pub fn data_file(path: &Path) -> Option<PathBuf> {
-    let (start, _) = start(path).ok()?;
+    let (start, _) = start(archive::open(path).map(buffered).ok()?).ok()?;
     if nifti::looks_like_nifti(&start) || nifti::looks_like_analyze(&start) {
         companion(path).ok()
     } else if nrrd::looks_like_nrrd(&start) {
@@ -150,7 +158,11 @@ impl Image {
     /// # Errors
     /// As [`open_head`].
     pub fn open(path: &Path) -> Result<Self, ImageError> {
-        let head = read_head(path)?;
+        Self::read(buffered(archive::open(path)?), path)
+    }
+
+    fn read(file: BufReader<File>, path: &Path) -> Result<Self, ImageError> {
+        let head = head_of(file, path)?;
         let file = head.data_file().unwrap_or(path).to_owned();
         let stream = Stream::open(&head, file)?;
         Ok(Self { head, stream })
@@ -188,8 +200,7 @@ impl Image {
 }
 
 /// The first bytes of what a file holds, inflated where it is gzip, and whether it is.
-fn start(path: &Path) -> Result<(Vec<u8>, bool), ImageError> {
-    let file = BufReader::with_capacity(1 << 14, File::open(path)?);
+fn start(file: BufReader<File>) -> Result<(Vec<u8>, bool), ImageError> {
     let mut reader = Gunzip::new(file)?;
     let mut start = Vec::new();
     reader.by_ref().take(super::START).read_to_end(&mut start)?;
@@ -204,8 +215,12 @@ fn start(path: &Path) -> Result<(Vec<u8>, bool), ImageError> {
     Ok((start, reader.is_gzip()))
 }
 
-fn read_head(path: &Path) -> Result<ImageHead, ImageError> {
-    let (start, gzip) = start(path)?;
+fn buffered(file: File) -> BufReader<File> {
+    BufReader::with_capacity(BUFFER, file)
+}
+
+fn head_of(file: BufReader<File>, path: &Path) -> Result<ImageHead, ImageError> {
+    let (start, gzip) = start(file)?;
     let mut head = if nifti::looks_like_nifti(&start) || nifti::looks_like_analyze(&start) {
         nifti::read_head(&start, path, gzip)?
     } else if nrrd::looks_like_nrrd(&start) && !gzip {

@@ -175,7 +175,7 @@ pub(super) fn read_head(start: &[u8], path: &Path, gzip: bool) -> Result<ImageHe
 }
 
 fn is_gzip(file: &Path) -> Result<bool, ImageError> {
-    let file = std::io::BufReader::with_capacity(16, std::fs::File::open(file)?);
+    let file = std::io::BufReader::with_capacity(16, crate::io::archive::open(file)?);
     Ok(super::Gunzip::new(file)?.is_gzip())
 }
 

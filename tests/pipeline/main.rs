@@ -8,6 +8,7 @@ mod encoders;
 mod command_line;
 mod convert;
 mod images;
+mod indexing;
 mod learning;
 mod resume;
 mod shared_scans;

@@ -1,6 +1,7 @@
 //! What is known of each frame without its pixels.
 
 use glam::DVec3;
+use serde::{Deserialize, Serialize};
 
 use super::{
     DicomError, Kind, PixelLayout, mosaic, scope::Scope, tags, values::Values, walk::Walked,
@@ -9,7 +10,7 @@ use super::{
 use crate::study::Modality;
 
 /// One plane: an image of one frame, a frame of many, or a tile of a mosaic.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Frame {
     /// Where its pixels lie, where the header says so.
@@ -31,7 +32,7 @@ pub struct Frame {
 }
 
 /// Where the pixels of a frame lie, in DICOM's LPS+ mm.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Plane {
     /// *Rows*, or those of a tile.
     pub rows: usize,
@@ -49,7 +50,7 @@ pub struct Plane {
 
 /// Times and angle of an MR sequence, and what else tells echoes and
 /// directions apart.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct MrTiming {
     /// TR in ms.
     pub repetition_ms: Option<f64>,

@@ -1,6 +1,6 @@
 //! What the header of one instance says.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, io::BufReader, path::Path};
 
 use super::{
     DicomError, Instance, Kind, Photometric, PixelLayout, frame,
@@ -26,6 +26,14 @@ pub fn open_header(path: &Path) -> Result<Instance, DicomError> {
     Ok(open(path)?.instance)
 }
 
+/// The header of a DICOM file that is open at its start; `path` is where it lies.
+///
+/// # Errors
+/// As [`open_header`].
+pub fn read_header(file: BufReader<File>, path: &Path) -> Result<Instance, DicomError> {
+    Ok(read(Source::new(file)?, path)?.instance)
+}
+
 /// A file whose header was read.
 pub(super) struct Opened {
     pub(super) walked: Walked,
@@ -35,7 +43,11 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, DicomError> {
-    let mut walked = walk(Source::new(File::open(path)?)?)?;
+    read(Source::open(path)?, path)
+}
+
+fn read(source: Source, path: &Path) -> Result<Opened, DicomError> {
+    let mut walked = walk(source)?;
     let mut instance = Instance::of(path, &walked)?;
     let own = &walked.values.own;
     let mut data = None;

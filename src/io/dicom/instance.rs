@@ -2,17 +2,20 @@
 
 use std::{fmt, path::PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Frame, Kind, PixelLayout};
-use crate::study::Modality;
+use crate::study::{Modality, Word, maybe_word, number_or_word};
 
 /// One DICOM instance: its real identifiers and what is needed to place it in
 /// a volume.
 ///
 /// `Debug` prints neither identifiers nor the path.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Instance {
-    /// Where it lies.
+    /// Where it lies; not written with the rest.
+    #[serde(skip)]
     pub file: PathBuf,
     /// *Patient ID*; empty where the file has none.
     pub patient_id: String,
@@ -33,7 +36,8 @@ pub struct Instance {
     /// What was measured, where it is one of the modalities that are known.
     pub modality: Option<Modality>,
     /// *Body Part Examined*, where it is one of the standard's words.
-    pub body_part: Option<&'static str>,
+    #[serde(deserialize_with = "maybe_word")]
+    pub body_part: Option<Word>,
     /// *Number of Frames*; 1 where it is absent.
     pub number_of_frames: u32,
     /// Its planes, in the order of the file: its frames, or the tiles of a
@@ -43,10 +47,12 @@ pub struct Instance {
     pub pixels: Option<PixelLayout>,
     /// Unit of the values after rescale: `HU`, or one of the standard's words
     /// for PET.
-    pub unit: Option<&'static str>,
+    #[serde(deserialize_with = "maybe_word")]
+    pub unit: Option<Word>,
     /// What makes the values of a PET standardised uptake by body weight in
     /// g/ml, or why there is none.
-    pub suv_factor: Result<f64, &'static str>,
+    #[serde(deserialize_with = "number_or_word")]
+    pub suv_factor: Result<f64, Word>,
     /// *Concatenation UID* and the number of instances that belong together.
     pub concatenation: Option<(String, Option<u16>)>,
     /// *Instance Number*.

@@ -1,13 +1,17 @@
 //! What an instance is: a plane of a volume, or something else.
 
+use serde::{Deserialize, Serialize};
+
+use crate::study::{Word, word};
+
 /// Whether an instance can become part of a volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Kind {
     /// An image with a place in the patient: CT, MR, PET.
     Image,
     /// Something else, in a word or two for tables.
-    NotAVolume(&'static str),
+    NotAVolume(#[serde(deserialize_with = "word")] Word),
 }
 
 const STANDARD: &str = "1.2.840.10008.5.1.4.1.1.";

@@ -3,17 +3,16 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Cursor, ErrorKind, Read},
+    path::Path,
 };
 
 use flate2::bufread::DeflateDecoder;
 
 use super::DicomError;
+use crate::io::{BUFFER, archive};
 
 /// Most bytes that a deflated data set may become: a bomb ends here.
 const MAX_INFLATED: u64 = 1 << 30;
-
-/// A header and its neighbours in one read.
-const BUFFER: usize = 1 << 14;
 
 /// A forward reader that knows how many bytes are left.
 #[derive(Debug)]
@@ -45,10 +44,14 @@ impl Bytes {
 }
 
 impl Source {
-    pub(super) fn new(file: File) -> io::Result<Self> {
-        let end = file.metadata()?.len();
-        let bytes = Bytes::Plain(BufReader::with_capacity(BUFFER, file));
-        Ok(Self { bytes, peeked: Vec::new(), at: 0, end })
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Self::new(BufReader::with_capacity(BUFFER, archive::open(path)?))
+    }
+
+    /// Of a file at its start.
+    pub(super) fn new(file: BufReader<File>) -> io::Result<Self> {
+        let end = file.get_ref().metadata()?.len();
+        Ok(Self { bytes: Bytes::Plain(file), peeked: Vec::new(), at: 0, end })
     }
 
     /// The rest of the bytes, inflated; positions start again at zero.

@@ -38,6 +38,8 @@ macro_rules! wanted {
 
 wanted! {
     TRANSFER_SYNTAX = 0x0002, 0x0010, "Transfer Syntax UID";
+    DIRECTORY_RECORDS = 0x0004, 0x1220, "Directory Record Sequence";
+    REFERENCED_FILE = 0x0004, 0x1500, "Referenced File ID";
     IMAGE_TYPE = 0x0008, 0x0008, "Image Type";
     SOP_CLASS = 0x0008, 0x0016, "SOP Class UID";
     SOP_INSTANCE = 0x0008, 0x0018, "SOP Instance UID";

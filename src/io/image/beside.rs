@@ -7,6 +7,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::ImageError;
+use crate::io::archive;
 
 fn refuse(reason: &'static str) -> ImageError {
     ImageError::DataFile { reason }
@@ -64,7 +65,7 @@ pub(in crate::io) fn companion(header: &Path) -> Result<PathBuf, ImageError> {
     let (plain, gzip) = (format!("{stem}.{image}"), format!("{stem}.{image}.gz"));
     let names = if packed { [gzip, plain] } else { [plain, gzip] };
     let [first, second] = names.map(|name| header.with_file_name(name));
-    let there = |path: &Path| path.symlink_metadata().is_ok();
+    let there = |path: &Path| path.symlink_metadata().is_ok() || archive::len(path).is_some();
     let path = if there(&first) || !there(&second) { first } else { second };
     if path.is_symlink() {
         return Err(refuse("is a link or behind one"));
@@ -73,9 +74,9 @@ pub(in crate::io) fn companion(header: &Path) -> Result<PathBuf, ImageError> {
 }
 
 fn checked(path: PathBuf) -> Result<PathBuf, ImageError> {
-    match path.metadata() {
-        Ok(data) if data.is_file() => Ok(path),
-        Ok(_) => Err(refuse("is no regular file")),
-        Err(_) => Err(refuse("is missing")),
+    match archive::len(&path) {
+        Some(_) => Ok(path),
+        None if path.exists() => Err(refuse("is no regular file")),
+        None => Err(refuse("is missing")),
     }
 }

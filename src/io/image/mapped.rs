@@ -53,7 +53,7 @@ impl<T: Mappable> Mapped<T> {
     /// [`open_head`](super::open_head).
     pub fn open(path: &Path) -> Result<Self, ImageError> {
         let refuse = |reason| Err(ImageError::NotMappable { reason });
-        let head = super::read_head(path)?;
+        let head = super::open_head(path)?;
         if head.layout.coding != Coding::Raw {
             return refuse("it is compressed or text");
         }

@@ -1,12 +1,13 @@
 //! The bytes of the voxels, decoded, frame after frame.
 
 use std::{
-    fs::File,
     io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom},
     path::PathBuf,
 };
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+
+use crate::io::archive;
 
 use super::{
     Coding, ImageError, ImageHead, Layout, VoxelType, layout::frame_len, memory::room,
@@ -73,10 +74,8 @@ impl Stream {
     /// Checks that the file can hold what the header promises.
     pub(super) fn open(head: &ImageHead, file: PathBuf) -> Result<Self, ImageError> {
         let layout = &head.layout;
-        let data = file.metadata()?;
-        if !data.is_file() {
-            return Err(ImageError::DataFile { reason: "is no regular file" });
-        }
+        let len =
+            archive::len(&file).ok_or(ImageError::DataFile { reason: "is no regular file" })?;
         if layout.interleaved > MAX_INTERLEAVED {
             return Err(ImageError::Unsupported { what: "more than 65536 alternating frames" });
         }
@@ -84,7 +83,6 @@ impl Stream {
         let frame_len = frame_len(head.grid.shape, decoded_type(head), head.frames)?;
         let total = frame_len.checked_mul(head.frames as u64).ok_or_else(too_large)?;
         let decoded = total.checked_add(layout.skip).ok_or_else(too_large)?;
-        let len = data.len();
         let start = layout.start.unwrap_or(len.saturating_sub(decoded));
         let left = len.saturating_sub(start);
         if let Some(stored) = layout.stored.filter(|&stored| stored > left) {
@@ -175,7 +173,7 @@ impl Stream {
             return Ok(());
         }
         if layout.coding == Coding::Raw {
-            let mut file = File::open(&self.file)?;
+            let mut file = archive::open(&self.file)?;
             file.seek(SeekFrom::Start(self.start + layout.skip + at))?;
             self.reader = Some((Box::new(file), at));
             return Ok(());
@@ -192,7 +190,7 @@ impl Stream {
     }
 
     fn decoder(&self, coding: Coding) -> io::Result<Box<dyn Read + Send>> {
-        let mut file = File::open(&self.file)?;
+        let mut file = archive::open(&self.file)?;
         file.seek(SeekFrom::Start(self.start))?;
         let coded = BufReader::with_capacity(1 << 16, file.take(self.coded));
         Ok(match coding {
@@ -210,7 +208,7 @@ impl Stream {
     /// the header promises, nothing is cut off.
     fn check_end(&mut self, layout: &Layout) -> Result<(), ImageError> {
         if layout.coding == Coding::Gzip {
-            let mut file = File::open(&self.file)?;
+            let mut file = archive::open(&self.file)?;
             file.seek(SeekFrom::Start((self.start + self.coded).saturating_sub(4)))?;
             let mut size = [0; 4];
             file.read_exact(&mut size)?;

@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs::File,
     io::{self, BufReader, Read},
     path::Path,
 };
 
 use super::{SeriesError, image::Image};
 use crate::{
-    io::dicom::{Frame, Instance, Plane},
+    io::{
+        archive,
+        dicom::{Frame, Instance, Plane},
+    },
     study::Identity,
 };
 
@@ -79,8 +81,7 @@ pub(super) fn without_copies(images: Vec<Instance>) -> Result<(Vec<Instance>, us
 }
 
 fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {
-    let open = |path: &Path| File::open(path);
-    let (a, b) = (open(a)?, open(b)?);
+    let (a, b) = (archive::open(a)?, archive::open(b)?);
     if a.metadata()?.len() != b.metadata()?.len() {
         return Ok(false);
     }

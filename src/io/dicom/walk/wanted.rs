@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use crate::io::dicom::{DicomError, source::Source, tags, tags::Tag};
 
 /// Sequences whose items are kept, each as a set of its own.
-const SEQUENCES: [Tag; 7] = [
+const SEQUENCES: [Tag; 8] = [
+    tags::DIRECTORY_RECORDS,
     tags::DIMENSION_INDEX,
     tags::MODALITY_LUT,
     tags::REAL_WORLD_MAPPING,
