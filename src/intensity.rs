@@ -125,11 +125,11 @@ impl Normalisation {
     }
 
     /// The normalised value of an intensity; what was not measured is background.
+    #[inline]
     pub fn apply(&self, value: f32) -> f32 {
-        if value.is_nan() {
-            return self.background;
-        }
-        ((value - self.centre) / self.scale).clamp(self.range[0], self.range[1])
+        // Without a branch, so that many are made at once.
+        let normalised = ((value - self.centre) / self.scale).max(self.range[0]).min(self.range[1]);
+        if value.is_nan() { self.background } else { normalised }
     }
 
     /// The intensity that stands for air before normalisation.

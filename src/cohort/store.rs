@@ -88,7 +88,6 @@ impl Store {
     fn of(db: Connection) -> Result<Self, IndexError> {
         // One program at a time holds a results folder, also on a network's disk.
         db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        db.pragma_update(None, "journal_mode", "TRUNCATE")?;
         db.pragma_update(None, "synchronous", "NORMAL")?;
         db.pragma_update(None, "cache_size", -65_536)?;
         let layout = db.query_row("SELECT number FROM layout", [], |row| row.get::<_, u32>(0));

@@ -232,6 +232,8 @@ fn with<T>(
 mod tests {
     use std::io::Write;
 
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
     use zip::{ZipWriter, write::SimpleFileOptions};
 
     use super::*;
@@ -305,5 +307,71 @@ mod tests {
         let fresh = folder.path().join("cut.zip");
         std::fs::rename(&other, &fresh).unwrap();
         assert!(members(&fresh).is_err());
+    }
+
+    /// An archive of one member, listed many times over.
+    fn listed(path: &Path, times: u16) {
+        made(path, &[("m00000", &[0; 1 << 20])]);
+        let bytes = std::fs::read(path).unwrap();
+        let find = |mark: &[u8]| bytes.windows(4).rposition(|four| four == mark).unwrap();
+        let (start, end) = (find(b"PK\x01\x02"), find(b"PK\x05\x06"));
+        let (mut record, mut tail) = (bytes[start..end].to_vec(), bytes[end..].to_vec());
+        let mut whole = bytes[..start].to_vec();
+        for number in 0..times {
+            record[46..52].copy_from_slice(format!("m{number:05}").as_bytes());
+            whole.extend(&record);
+        }
+        let len = (whole.len() - start) as u32;
+        tail[8..10].copy_from_slice(&times.to_le_bytes());
+        tail[10..12].copy_from_slice(&times.to_le_bytes());
+        tail[12..16].copy_from_slice(&len.to_le_bytes());
+        whole.extend(tail);
+        std::fs::write(path, whole).unwrap();
+    }
+
+    #[test]
+    fn members_that_share_their_bytes_are_no_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bomb.zip");
+        listed(&path, 1);
+        assert_eq!(members(&path).unwrap().len(), 1);
+        let path = folder.path().join("bomb2.zip");
+        listed(&path, 20_000);
+        let error = members(&path).unwrap_err();
+        // The library may see it first.
+        assert!(matches!(error, ArchiveError::Bomb { .. } | ArchiveError::Damaged), "{error:?}");
+    }
+
+    #[test]
+    fn any_bytes_may_be_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("whole.zip");
+        made(&path, &[("a/one", &[7; 3000]), ("two", b"second"), ("three", b"")]);
+        let whole = std::fs::read(&path).unwrap();
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let (mut opened, mut refused) = (0, 0);
+        for number in 0..2000 {
+            let mut bytes = whole.clone();
+            for _ in 0..random.random_range(1..=6) {
+                let at = random.random_range(0..bytes.len());
+                bytes[at] = [random.random(), 0, 0xFF, 0x7F][random.random_range(0..4)];
+            }
+            // Another name each time: a thread keeps the last one open.
+            let path = folder.path().join(format!("{number}.zip"));
+            std::fs::write(&path, bytes).unwrap();
+            match members(&path) {
+                Ok(found) => {
+                    for (member, _) in found {
+                        match read(&member) {
+                            Ok(_) => opened += 1,
+                            Err(_) => refused += 1,
+                        }
+                    }
+                }
+                Err(_) => refused += 1,
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert!(opened > 0 && refused > 0, "{opened} opened, {refused} refused");
     }
 }
