@@ -64,10 +64,10 @@ pub enum IndexError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// The store of what was read cannot be made or used.
-    #[error("the index's store cannot be used; delete index.sqlite where it is damaged")]
+    #[error("the index's store cannot be used; delete linkage.sqlite where it is damaged")]
     Store(#[from] rusqlite::Error),
     /// What was kept of a file cannot be read back.
-    #[error("the index's store holds what this version cannot read; delete index.sqlite")]
+    #[error("the index's store holds what this version cannot read; delete linkage.sqlite")]
     Kept,
     /// The store cannot be made.
     #[error(transparent)]

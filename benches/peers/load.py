@@ -22,6 +22,7 @@ from peer import Peer
 
 # 511 of these gaps are a whole number of mm, so that all round the grid alike.
 SERIES, SLICES, SPACING = 6, 60, (0.714286, 0.714286, 2.0)
+ELEMENTS = 116
 CODECS = {
     "raw": "1.2.840.10008.1.2.1",
     "RLE": "1.2.840.10008.1.2.5",
@@ -68,6 +69,10 @@ def write_slice(path, pixels, series, k, syntax=CODECS["raw"]):
     data.InstanceNumber, data.RescaleIntercept, data.RescaleSlope = k + 1, -1024, 1
     for tag in [t for t in data.keys() if data[t].keyword.startswith(("SmallestI", "LargestI"))]:
         del data[tag]
+    # as many as a CT has without the private values of one scanner
+    for element in reversed([element for element in data if element.tag.is_private]):
+        if len(list(data.iterall())) > ELEMENTS:
+            del data[element.tag]
     if data.get("PixelPaddingValue") is not None:
         del data.PixelPaddingValue
     data.save_as(path, enforce_file_format=True)

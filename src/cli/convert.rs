@@ -108,7 +108,7 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
     let _lock = Lock::take(&args.out)?;
     let key = args.key_file.clone().unwrap_or_else(|| args.out.join("pseudonym.key"));
     let pseudonyms = Pseudonymizer::open_or_create(&key)?;
-    let mut index = Index::open(&args.out.join("index.sqlite"), &[source])?;
+    let mut index = Index::open(&args.out.join("linkage.sqlite"), &[source])?;
     let unread = index::find(&mut index)?;
     if !index::read(&mut index, false, unread)? {
         eprintln!("stopped; the same command goes on from here");

@@ -13,7 +13,7 @@ use crate::{
 
 /// `rehash`: also reads the whole content of every file.
 pub(super) fn run(job: &Job, rehash: bool) -> anyhow::Result<bool> {
-    let mut index = Index::open(&job.path("index.sqlite"), &job.config.sources)?;
+    let mut index = Index::open(&job.path("linkage.sqlite"), &job.config.sources)?;
     let unread = find(&mut index)?;
     let outputs = ["cohort.parquet", "linkage.parquet"].map(|name| job.path(name));
     let unchanged = |index: &Index| -> anyhow::Result<bool> {

@@ -2,7 +2,7 @@
 //! reads only what changed, and no index holds more in memory than its series.
 //!
 //! The store holds what the linkage holds, real identifiers and paths, and is as
-//! private: mode 0600, never read by another stage.
+//! private: mode 0600, under the linkage's name, never read by another stage.
 
 use std::{
     collections::{BTreeSet, HashMap},

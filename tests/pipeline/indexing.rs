@@ -148,7 +148,7 @@ fn an_index_that_was_killed_goes_on() {
         .unwrap();
     // It keeps what it read every 8192 files: when the store has grown past what a
     // walk alone makes of it, something is kept.
-    let store = place.results().join("index.sqlite");
+    let store = place.results().join("linkage.sqlite");
     let len = || store.metadata().map_or(0, |data| data.len());
     while child.try_wait().unwrap().is_none() && len() < 8 << 20 {
         std::thread::sleep(Duration::from_millis(1));
@@ -172,13 +172,13 @@ fn a_store_that_is_damaged_is_made_anew_or_named() {
     let place = place("scans");
     write_series(&place.path("scans"), 2, 5);
     fs::create_dir_all(place.results()).unwrap();
-    fs::write(place.results().join("index.sqlite"), b"no database".repeat(1000)).unwrap();
+    fs::write(place.results().join("linkage.sqlite"), b"no database".repeat(1000)).unwrap();
     let output = said(&place.run(&["index"], 0));
     assert!(output.contains("10 files, 10 read: 2 volumes"), "{output}");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = place.results().join("index.sqlite").metadata().unwrap().permissions().mode();
+        let mode = place.results().join("linkage.sqlite").metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }
