@@ -25,7 +25,7 @@ use crate::{
 
 pub(super) const EXAMPLE: &str = "Example:\n  mivox convert /data/scans converted --like bids\n\n\
 Images lie below OUT/nifti, or as a BIDS dataset in OUT/bids: nothing in there says who a\n\
-pseudonym is. The tables beside them do: keep linkage.parquet and pseudonym.key to yourself.";
+pseudonym is. The tables beside them do: keep what is named linkage, and pseudonym.key, to yourself.";
 
 #[derive(Args)]
 pub(super) struct ConvertArgs {
