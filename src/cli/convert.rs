@@ -185,7 +185,8 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
         bail!("no volume could be converted; quarantine.parquet says why");
     }
     if !quarantined.is_empty() {
-        eprintln!("{} files were not used; quarantine.parquet says why", quarantined.len());
+        let files = counted(quarantined.len(), "file");
+        eprintln!("not used: {files}; quarantine.parquet says why");
         return Ok(End::Quarantined);
     }
     Ok(End::Good)
