@@ -47,7 +47,7 @@ def template():
     data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.1" + "1" * 9, "1.2.2" + "2" * 9
     data.FrameOfReferenceUID = data.StudyInstanceUID
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3" + "3" * 13
-    data.ImagePositionPatient, data.InstanceNumber = [-10, -10, "4444"], "5555"
+    data.ImagePositionPatient, data.InstanceNumber = ["-10", "-10", "4444"], "5555"
     data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     file = io.BytesIO()
     data.save_as(file, enforce_file_format=True)
@@ -65,7 +65,8 @@ def write(folder, count):
         one = one.replace(b"1.2.2" + b"2" * 9, b"1.2.2.%08d" % (series + 10_000_000))
         for k in range(min(SLICES, count - number)):
             slice_ = one.replace(b"1.2.3" + b"3" * 13, b"1.2.3.%08d.%03d" % (series + 10_000_000, k + 100))
-            slice_ = slice_.replace(b"4444", b"%4d" % (2 * k)).replace(b"5555", b"%4d" % k)
+            slice_ = slice_.replace(b"-10\\4444", b"-10\\%4d" % (2 * k))
+            slice_ = slice_.replace(b"IS\4\0" b"5555", b"IS\4\0%4d" % k)
             (place / f"{k * 37 % 101:04}").write_bytes(slice_)
     return len(whole), elements
 
