@@ -13,8 +13,10 @@ mod readers {
     mod made;
     mod mutations;
     mod nibabel;
+    mod nuclear;
     mod odd_nifti;
     mod pixels;
     mod raw;
     mod real;
+    mod uptake;
 }
