@@ -11,6 +11,7 @@ use super::{
     Cohort, CohortRow, Found, Link, Quarantined, Source,
     look::{Content, Looked, look_at},
     naming::{self, Named},
+    sidecar::Sidecars,
 };
 use crate::{
     durable,
@@ -47,10 +48,11 @@ impl<'a> Builder<'a> {
     /// The cohort with the volumes of the source's files.
     pub(super) fn add(mut self, files: &[Found], progress: &Progress) -> Cohort {
         let source = self.source;
+        let sidecars = Sidecars::new(&source.path, source.pattern.is_none());
         let looked: Vec<Looked> = files
             .par_iter()
             .map(|file| {
-                let looked = look_at(source, &file.path);
+                let looked = look_at(source, &sidecars, &file.path);
                 progress.advance(1);
                 looked
             })

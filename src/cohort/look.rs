@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     InputError, Source, is_companion,
     naming::{Named, read_name},
-    sidecar::Sidecar,
+    sidecar::Sidecars,
 };
 use crate::io::{
     Format, SniffError,
@@ -29,10 +29,10 @@ pub(super) struct Looked {
 }
 
 /// Looks at one file: its format, its name, its header.
-pub(super) fn look_at(source: &Source, path: &Path) -> Looked {
+pub(super) fn look_at(source: &Source, sidecars: &Sidecars, path: &Path) -> Looked {
     let format = sniff(path);
     let is_image = format.as_ref().is_ok_and(|&format| format != Format::Dicom);
-    let content = content(source, path, format);
+    let content = content(source, sidecars, path, format);
     let data_file = match &content {
         Ok(Content::Image(head, _)) => head.data_file().map(Path::to_owned),
         // Refused or passed over: its voxels are no alien file for that.
@@ -44,6 +44,7 @@ pub(super) fn look_at(source: &Source, path: &Path) -> Looked {
 
 fn content(
     source: &Source,
+    sidecars: &Sidecars,
     path: &Path,
     format: Result<Format, SniffError>,
 ) -> Result<Content, InputError> {
@@ -62,7 +63,7 @@ fn content(
             Ok(Content::Dicom(Box::new(instance)))
         }
         Ok(_) => {
-            let sidecar = Sidecar::of(path);
+            let sidecar = sidecars.of(path);
             let stated = source.modality.or_else(|| sidecar.modality());
             let mut named = match read_name(&relative, source.pattern.as_ref(), stated) {
                 Ok(Some(named)) => Some(named),
