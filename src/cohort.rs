@@ -12,7 +12,12 @@ mod walk;
 use std::{io, path::PathBuf};
 
 use crate::{
-    io::{SniffError, dicom::DicomError, image::ImageError, series::SeriesError},
+    io::{
+        SniffError,
+        dicom::DicomError,
+        image::ImageError,
+        series::{Missing, SeriesError},
+    },
     progress::Progress,
     study::{Modality, Pseudonymizer},
     table::TableError,
@@ -40,6 +45,8 @@ pub struct Source {
     /// subject of its own whose modality is not known: for looking at, never for
     /// learning, where a subject told apart wrongly would leak.
     pub unnamed: bool,
+    /// What becomes of DICOM series that lack slices.
+    pub missing: Missing,
 }
 
 /// Why an index cannot be made at all. What is wrong with one file is a

@@ -6,6 +6,7 @@ mod readers {
     mod conformance;
     mod enhanced;
     mod files;
+    mod gaps;
     mod geometry;
     mod hostile;
     mod images;
@@ -15,6 +16,7 @@ mod readers {
     mod nibabel;
     mod nuclear;
     mod odd_nifti;
+    mod orientations;
     mod pixels;
     mod raw;
     mod real;

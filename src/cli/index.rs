@@ -54,7 +54,8 @@ fn listing(sources: &[(Source, Vec<Found>)]) -> Vec<(String, String, String)> {
                 .iter()
                 .map(|f| format!("{} {} {}\n", f.path.display(), f.size, f.modified))
                 .collect();
-            let reading = format!("{:?} {:?}", source.pattern, source.modality);
+            let reading =
+                format!("{:?} {:?} {:?}", source.pattern, source.modality, source.missing);
             (source.name.clone(), reading, sha256_hex(states.as_bytes()))
         })
         .collect()

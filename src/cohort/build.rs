@@ -90,6 +90,7 @@ impl<'a> Builder<'a> {
                 position: None,
                 frame: None,
                 scale: None,
+                k: None,
             });
         }
         pseudonym
@@ -99,13 +100,13 @@ impl<'a> Builder<'a> {
         self.link_slice(path, series, position, None)
     }
 
-    /// `slice`: which frame, and what its values are multiplied by.
+    /// `slice`: which frame, what its values are multiplied by, and where it lies.
     fn link_slice(
         &mut self,
         path: &Path,
         series: Option<&str>,
         position: Option<u32>,
-        slice: Option<(u32, f64)>,
+        slice: Option<&SliceSource>,
     ) -> String {
         let real = path.to_string_lossy();
         let pseudonym = self.pseudonyms.pseudonym(Kind::File, &real);
@@ -115,8 +116,9 @@ impl<'a> Builder<'a> {
             real: real.into_owned(),
             series: series.map(str::to_owned),
             position,
-            frame: slice.map(|(frame, _)| frame),
-            scale: slice.map(|(_, scale)| scale),
+            frame: slice.map(|slice| slice.frame),
+            scale: slice.map(|slice| slice.scale),
+            k: slice.map(|slice| slice.k),
         });
         pseudonym
     }
@@ -169,7 +171,7 @@ impl<'a> Builder<'a> {
     }
 
     fn add_dicom(&mut self, instances: Vec<Instance>) {
-        let assembly = series::assemble(instances);
+        let assembly = series::assemble_with(instances, self.source.missing);
         for found in assembly.series {
             let modality = found.modality.as_str();
             let frame = found.frame_of_reference.as_deref();
@@ -181,11 +183,12 @@ impl<'a> Builder<'a> {
                 frame_of_reference: frame,
                 status: "volume".to_owned(),
                 reason: (!found.remarks.is_empty()).then(|| found.remarks.join("; ")),
+                missing_slices: found.missing_slices as u32,
                 ..row.with_grid(&found.grid)
             };
             for (position, slice) in found.slices.iter().enumerate() {
-                let (position, part) = (Some(position as u32), Some((slice.frame, slice.scale)));
-                self.link_slice(&slice.file, Some(&row.series), position, part);
+                let position = Some(position as u32);
+                self.link_slice(&slice.file, Some(&row.series), position, Some(slice));
             }
             self.cohort.rows.push(row);
         }
@@ -240,6 +243,7 @@ impl<'a> Builder<'a> {
             frame_of_reference: None,
             format: format.as_str().to_owned(),
             frame: 0,
+            missing_slices: 0,
             files: files.len() as u32,
             fingerprint: durable::sha256_hex(format!("{states:?}").as_bytes()),
             status: "other".to_owned(),
