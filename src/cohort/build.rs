@@ -58,7 +58,7 @@ impl<'a> Builder<'a> {
             })
             .collect();
         let data_files: HashSet<PathBuf> =
-            looked.iter().filter_map(|looked| looked.data_file.clone()).collect();
+            looked.iter().flat_map(|looked| looked.data_files.clone()).collect();
         let mut instances = Vec::new();
         self.cohort.files += files.len();
         for (file, looked) in files.iter().zip(looked) {
@@ -143,7 +143,7 @@ impl<'a> Builder<'a> {
         };
         let session = format!("{}\n{subject}\n{session}", source.name);
         let files: Vec<PathBuf> =
-            [path].into_iter().chain(head.data_file()).map(Path::to_owned).collect();
+            [path.to_owned()].into_iter().chain(head.data_files().iter().cloned()).collect();
         let identity = |series: String| Identity {
             subject: subject.to_owned(),
             study: session.clone(),

@@ -22,10 +22,10 @@ pub(super) enum Content {
     Companion,
 }
 
-/// What one file is, and the file beside it that its header names.
+/// What one file is, and the files beside it that its header names.
 pub(super) struct Looked {
     pub content: Result<Content, InputError>,
-    pub data_file: Option<PathBuf>,
+    pub data_files: Vec<PathBuf>,
 }
 
 /// Looks at one file: its format, its name, its header.
@@ -33,13 +33,13 @@ pub(super) fn look_at(source: &Source, sidecars: &Sidecars, path: &Path) -> Look
     let format = sniff(path);
     let is_image = format.as_ref().is_ok_and(|&format| format != Format::Dicom);
     let content = content(source, sidecars, path, format);
-    let data_file = match &content {
-        Ok(Content::Image(head, _)) => head.data_file().map(Path::to_owned),
+    let data_files = match &content {
+        Ok(Content::Image(head, _)) => head.data_files().to_vec(),
         // Refused or passed over: its voxels are no alien file for that.
-        _ if is_image => image::data_file(path),
-        _ => None,
+        _ if is_image => image::data_files(path),
+        _ => Vec::new(),
     };
-    Looked { content, data_file }
+    Looked { content, data_files }
 }
 
 fn content(

@@ -14,7 +14,7 @@ use glam::{DAffine3, DMat3, DVec3};
 use super::{
     Format,
     fields::{FieldError, Fields, values},
-    image::{Coding, ImageError, ImageHead, Layout, MAX_HEADER, VoxelType, named, place},
+    image::{Coding, ImageError, ImageHead, Layout, MAX_HEADER, VoxelType, named, numbered, place},
 };
 use crate::geometry::{Affine, ras_from_lps};
 
@@ -66,11 +66,27 @@ pub(super) fn is_whole(start: &[u8]) -> bool {
     parse(start).is_ok()
 }
 
-/// The file that a header names, where it names a usable one.
-pub(super) fn data_file(start: &[u8], path: &Path) -> Option<PathBuf> {
-    let (fields, _) = parse(start).ok()?;
-    let name = fields.get("ElementDataFile")?;
-    if name.eq_ignore_ascii_case("LOCAL") { None } else { named(path, name).ok() }
+/// The files that a header names, where they are usable.
+pub(super) fn data_files(start: &[u8], path: &Path) -> Vec<PathBuf> {
+    let fields = parse(start).map(|(fields, _)| fields).unwrap_or_default();
+    files(&fields, path).unwrap_or_default()
+}
+
+/// The files of the voxels, none where they follow the header.
+fn files(fields: &Fields, path: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    let field = "ElementDataFile";
+    let name = fields.need(field)?;
+    if name.eq_ignore_ascii_case("LOCAL") {
+        return Ok(Vec::new());
+    }
+    if name.starts_with("LIST") {
+        return Err(FieldError::Unsupported { field, what: "a list of files" }.into());
+    }
+    if name.contains('%') {
+        let names = numbered(name).ok_or(FieldError::Malformed { field })?;
+        return names.iter().map(|name| named(path, name)).collect();
+    }
+    Ok(vec![named(path, name)?])
 }
 
 /// What the header at the start of a file says, and where its voxels are.
@@ -124,13 +140,7 @@ fn is_true(fields: &Fields, names: &[&str]) -> bool {
 }
 
 fn layout(fields: &Fields, header_len: u64, path: &Path) -> Result<Layout, ImageError> {
-    let name = fields.need("ElementDataFile")?;
-    let local = name.eq_ignore_ascii_case("LOCAL");
-    if name.starts_with("LIST") || name.contains('%') {
-        let what = "several files";
-        return Err(FieldError::Unsupported { field: "ElementDataFile", what }.into());
-    }
-    let data_file = if local { None } else { Some(named(path, name)?) };
+    let data_files = files(fields, path)?;
     let is_binary = fields.get("BinaryData").is_none() || is_true(fields, &["BinaryData"]);
     let is_compressed = is_true(fields, &["CompressedData"]);
     let coding = match (is_binary, is_compressed) {
@@ -139,7 +149,7 @@ fn layout(fields: &Fields, header_len: u64, path: &Path) -> Result<Layout, Image
         (false, false) => Coding::Text,
         (false, true) => return Err(FieldError::Malformed { field: "CompressedData" }.into()),
     };
-    let before = if local { header_len } else { 0 };
+    let before = if data_files.is_empty() { header_len } else { 0 };
     let skip: i64 = fields.parse("HeaderSize")?.unwrap_or(0);
     let start = match (skip, coding) {
         (-1, Coding::Raw) => None,
@@ -147,7 +157,7 @@ fn layout(fields: &Fields, header_len: u64, path: &Path) -> Result<Layout, Image
         _ => return Err(FieldError::Malformed { field: "HeaderSize" }.into()),
     };
     Ok(Layout {
-        data_file,
+        data_files,
         coding,
         start,
         skip: 0,
