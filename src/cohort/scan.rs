@@ -85,12 +85,12 @@ fn slices_of(links: &[Link]) -> BTreeMap<String, Vec<SliceSource>> {
         .collect();
     links.sort_by_key(|&(series, position, _)| (series, position));
     let mut slices: BTreeMap<String, Vec<SliceSource>> = BTreeMap::new();
-    for (series, _, link) in links {
+    for (series, position, link) in links {
         slices.entry(series.clone()).or_default().push(SliceSource {
             file: link.real.clone().into(),
             frame: link.frame.unwrap_or(0),
             scale: link.scale.unwrap_or(1.0),
-            k: link.k.unwrap_or(0.0),
+            k: link.k.unwrap_or(f64::from(position)),
         });
     }
     slices

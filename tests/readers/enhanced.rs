@@ -4,7 +4,7 @@ use std::fs;
 
 use mivox::io::{
     dicom::{DicomError, open_header},
-    series::{SeriesError, read_series},
+    series::{Missing, SeriesError, assemble_with, read_series},
 };
 
 use super::{
@@ -139,8 +139,10 @@ fn any_byte_of_a_multi_frame_image_may_be_wrong() {
                 damaged[at] ^= flip;
                 fs::write(&file, &damaged).unwrap();
                 let Ok(header) = open_header(&file) else { continue };
-                for series in mivox::io::series::assemble(vec![header]).series {
-                    let _ = read_series(&series.slices, &series.grid);
+                for missing in [Missing::Refuse, Missing::Fill] {
+                    for series in assemble_with(vec![header.clone()], missing).series {
+                        let _ = read_series(&series.slices, &series.grid);
+                    }
                 }
             }
         }
