@@ -18,6 +18,9 @@ use super::{
 };
 use crate::geometry::{Affine, ras_from_lps};
 
+/// Stands for the lines behind `ElementDataFile = LIST`.
+const LISTED: &str = "listed";
+
 /// Most axes of a file; above any that ITK writes.
 const MAX_AXES: usize = 10;
 
@@ -39,17 +42,25 @@ pub(super) fn looks_like_metaimage(start: &[u8]) -> bool {
         })
 }
 
-/// The fields of a header, and its length: it ends with `ElementDataFile`.
+/// The fields of a header, and its length: it ends with `ElementDataFile`, or with the
+/// names of the files behind that.
 fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
     let mut fields = Fields::default();
     let mut at = 0;
-    for line in start.split_inclusive(|&byte| byte == b'\n') {
+    let mut lines = start.split_inclusive(|&byte| byte == b'\n');
+    while let Some(line) = lines.next() {
         at += line.len() as u64;
         // Comments may be in any encoding; no field that is read is.
         let line = String::from_utf8_lossy(line);
         if let Some((name, value)) = line.split_once('=') {
             fields.push(name, value);
             if name.trim().eq_ignore_ascii_case("ElementDataFile") {
+                if is_list(value.trim()) {
+                    let names = lines.filter_map(|line| std::str::from_utf8(line).ok());
+                    names.filter(|name| !name.trim().is_empty()).for_each(|name| {
+                        fields.push(LISTED, name);
+                    });
+                }
                 return Ok((fields, at));
             }
         }
@@ -61,9 +72,16 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
     }
 }
 
-/// Whether the header ends within these bytes.
+/// Whether the header ends within these bytes. A list of files ends where its file does.
 pub(super) fn is_whole(start: &[u8]) -> bool {
-    parse(start).is_ok()
+    let is_list = |fields: &Fields| fields.get("ElementDataFile").is_some_and(is_list);
+    parse(start).is_ok_and(|(fields, _)| !is_list(&fields))
+}
+
+/// Whether this stands in the place of files' names. How many axes a file has may stand
+/// behind it, and changes nothing: files follow one another.
+fn is_list(name: &str) -> bool {
+    name.split_ascii_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("LIST"))
 }
 
 /// The files that a header names, where they are usable.
@@ -79,8 +97,14 @@ fn files(fields: &Fields, path: &Path) -> Result<Vec<PathBuf>, ImageError> {
     if name.eq_ignore_ascii_case("LOCAL") {
         return Ok(Vec::new());
     }
-    if name.starts_with("LIST") {
-        return Err(FieldError::Unsupported { field, what: "a list of files" }.into());
+    if is_list(name) {
+        let files: Vec<PathBuf> =
+            fields.all(LISTED).map(|name| named(path, name)).collect::<Result<_, _>>()?;
+        return if files.is_empty() {
+            Err(FieldError::Missing { field }.into())
+        } else {
+            Ok(files)
+        };
     }
     if name.contains('%') {
         let names = numbered(name).ok_or(FieldError::Malformed { field })?;

@@ -69,9 +69,12 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
     }
 }
 
-/// Whether the header ends within these bytes.
+/// Whether the header ends within these bytes. A list of files may end where its file
+/// does.
 pub(super) fn is_whole(start: &[u8]) -> bool {
-    parse(start).is_ok_and(|(_, len)| start[..len as usize].ends_with(b"\n"))
+    parse(start).is_ok_and(|(fields, len)| {
+        start[..len as usize].ends_with(b"\n") && fields.get(LISTED).is_none()
+    })
 }
 
 fn data_name(fields: &Fields) -> Option<&str> {
