@@ -48,7 +48,7 @@ pub enum ReadError {
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// Where its affine comes from: `positions` of DICOM slices, or the part of an
-    /// image's header, as [`ImageHead::affine_source`](image::ImageHead) has it.
+    /// image's header, as [`ImageHead`](crate::io::image::ImageHead) has it.
     pub affine_source: &'static str,
     /// How a voxel is stored: `i16`, `uint12 in 16 bits`.
     pub stored: String,
