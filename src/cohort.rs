@@ -15,7 +15,12 @@ use std::{io, path::PathBuf};
 
 use crate::{
     durable::DurableError,
-    io::{SniffError, dicom::DicomError, image::ImageError, series::SeriesError},
+    io::{
+        SniffError,
+        dicom::DicomError,
+        image::ImageError,
+        series::{Missing, SeriesError},
+    },
     study::Modality,
     table::TableError,
 };
@@ -42,6 +47,8 @@ pub struct Source {
     /// subject of its own whose modality is not known: for looking at, never for
     /// learning, where a subject told apart wrongly would leak.
     pub unnamed: bool,
+    /// What becomes of DICOM series that lack slices.
+    pub missing: Missing,
 }
 
 /// Why an index cannot be made at all. What is wrong with one file is a
@@ -121,7 +128,8 @@ impl Cohort {
 impl Source {
     /// What decides how its files are read, beside the files.
     fn reading(&self) -> String {
-        let Self { name: _, path, pattern, modality, unnamed } = self;
+        // What is missing between slices decides of their series, not of them.
+        let Self { name: _, path, pattern, modality, unnamed, missing: _ } = self;
         let version = env!("CARGO_PKG_VERSION");
         format!("{version} {} {pattern:?} {modality:?} {unnamed}", path.display())
     }

@@ -257,6 +257,7 @@ fn sources(
     overrides: &Overrides,
 ) -> Result<Vec<Source>, ConfigError> {
     let mut sources = Vec::new();
+    let missing = word("index.missing", &raw.index.missing)?;
     if overrides.input.is_empty() {
         for source in &raw.source {
             sources.push(Source {
@@ -265,6 +266,7 @@ fn sources(
                 pattern: source.pattern.as_deref().map(Pattern::new).transpose()?,
                 modality: source.modality.as_deref().map(str::parse).transpose()?,
                 unnamed: false,
+                missing,
             });
         }
     }
@@ -272,7 +274,8 @@ fn sources(
         // Not the folder's name: exports are often named after patients.
         let name = if n == 0 { "input".to_owned() } else { format!("input{}", n + 1) };
         let pattern = overrides.pattern.as_deref().map(Pattern::new).transpose()?;
-        sources.push(Source { name, path: path.clone(), pattern, modality: None, unnamed: false });
+        let (path, modality, unnamed) = (path.clone(), None, false);
+        sources.push(Source { name, path, pattern, modality, unnamed, missing });
     }
     if sources.is_empty() {
         return Err(ConfigError::NoSource);
@@ -339,6 +342,8 @@ mod tests {
         assert!(range.to_string().contains("train.temperature"), "{range}");
         let range = config(&format!("{LEAST}[view]\npixel_mm = nan\n")).unwrap_err();
         assert!(range.to_string().contains("view.pixel_mm"), "{range}");
+        let word = config(&format!("{LEAST}[index]\nmissing = 'guess'\n")).unwrap_err();
+        assert!(word.to_string().contains("index.missing"), "{word}");
         for wrong in ["depth = 0", "depth = 257", "slice_mm = 0.04", "slice_mm = 50.1"] {
             let range = config(&format!("{LEAST}[view]\n{wrong}\n")).unwrap_err();
             assert!(range.to_string().contains(&format!("view.{wrong}")), "{range}");

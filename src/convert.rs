@@ -65,8 +65,8 @@ const GZIP_LEVEL: u32 = 4;
 const SOFTWARE: &str = concat!("mivox ", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of memory that [`convert`] takes for each voxel at most: the
-/// intensities, and the integers beside them.
-pub const BYTES_PER_VOXEL: usize = 6;
+/// intensities, and beside them the integers, or slices between those of the grid.
+pub const BYTES_PER_VOXEL: usize = 8;
 
 /// Writes a scan below `folder` under a name without ending, as `.nii` or
 /// `.nii.gz` with a JSON sidecar, and says how its voxels are stored.
@@ -111,8 +111,7 @@ pub fn convert(
         }
     }
     let grid = row.grid().ok_or(ReadError::Incomplete { missing: "geometry" })?;
-    let origin = scan.origin()?;
-    let mut voxels = scan.read(last)?;
+    let (mut voxels, origin) = scan.read_with_origin(last)?;
     let missing = voxels.iter().filter(|value| value.is_nan()).count();
     if let Some(padding) = settings.padding {
         voxels.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = padding);

@@ -144,13 +144,14 @@ impl Scan {
             affine: Some(affine_to_flat(&grid.ras_from_voxel)),
             frame_of_reference: row.frame_of_reference.clone(),
             format: Format::Nifti.as_str().to_owned(),
+            missing_slices: 0,
             files: 1,
             frame: 0,
             fingerprint: String::new(),
             status: "volume".to_owned(),
             reason: None,
         };
-        Ok(Self { row, slices: vec![SliceSource { file, frame: 0, scale: 1.0 }] })
+        Ok(Self { row, slices: vec![SliceSource { file, frame: 0, scale: 1.0, k: 0.0 }] })
     }
 }
 

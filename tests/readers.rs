@@ -6,6 +6,7 @@ mod readers {
     mod conformance;
     mod enhanced;
     mod files;
+    mod gaps;
     mod geometry;
     mod hostile;
     mod images;
@@ -13,8 +14,11 @@ mod readers {
     mod made;
     mod mutations;
     mod nibabel;
+    mod nuclear;
     mod odd_nifti;
+    mod orientations;
     mod pixels;
     mod raw;
     mod real;
+    mod uptake;
 }

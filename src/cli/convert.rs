@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::{Context, bail};
@@ -17,6 +18,7 @@ use crate::{
     cohort::{Cohort, Index, IndexError, Quarantined, Scan, Source, naming::Pattern, scans},
     convert::{BYTES_PER_VOXEL, Naming, Settings, Stored, bids_ignored, convert},
     durable::{self, DurableError, Lock},
+    io::series::Missing,
     progress::Progress,
     stop,
     study::{Kind, Modality, Pseudonymizer},
@@ -41,6 +43,10 @@ pub(super) struct ConvertArgs {
     /// The modality of NIfTI files whose names do not say it
     #[arg(long)]
     modality: Option<String>,
+    /// What becomes of DICOM series that lack slices: "refuse", or "fill" to interpolate
+    /// up to a quarter of them, at most three one behind the other
+    #[arg(long, value_name = "HOW", default_value = "refuse", value_parser = Missing::from_str)]
+    missing: Missing,
     /// Lay the files out like this
     #[arg(long, value_enum, conflicts_with = "name")]
     like: Option<Like>,
@@ -96,6 +102,7 @@ impl ConvertArgs {
             pattern: self.pattern.as_deref().map(Pattern::new).transpose()?,
             modality,
             unnamed: false,
+            missing: self.missing,
         })
     }
 }

@@ -1,6 +1,9 @@
 //! `mivox show`
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -11,6 +14,7 @@ use super::{
 };
 use crate::{
     cohort::{self, Index, Scan, Source, naming::Pattern, scans},
+    io::series::Missing,
     prepare::VolumeRow,
     progress::Progress,
     sheet::{self, Cell, Convention, Settings},
@@ -35,6 +39,10 @@ pub(super) struct ShowArgs {
     /// What NIfTI names in IN mean, see `mivox convert --help`
     #[arg(long)]
     pattern: Option<String>,
+    /// What becomes of DICOM series that lack slices: "refuse", or "fill" to interpolate
+    /// up to a quarter of them, at most three one behind the other
+    #[arg(long, value_name = "HOW", default_value = "refuse", value_parser = Missing::from_str)]
+    missing: Missing,
     /// The patient's left on the left, as neurologists see it
     #[arg(long)]
     neurological: bool,
@@ -176,6 +184,7 @@ fn below(args: &ShowArgs) -> anyhow::Result<Option<Found>> {
         unnamed: pattern.is_none(),
         pattern,
         modality: None,
+        missing: args.missing,
     };
     let pseudonyms = match &args.key_file {
         Some(file) => Pseudonymizer::open_or_create(file)?,

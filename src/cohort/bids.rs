@@ -7,17 +7,22 @@ use crate::study::Modality;
 const ENDINGS: [&str; 7] = [".nii", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd", ".img"];
 
 /// A file name's entities and its suffix.
-struct Entities<'a> {
+pub(super) struct Entities<'a> {
     parts: Vec<&'a str>,
-    suffix: &'a str,
+    pub suffix: &'a str,
 }
 
 impl<'a> Entities<'a> {
-    fn of(path: &'a str) -> Self {
+    pub fn of(path: &'a str) -> Self {
         let name = path.rsplit('/').next().unwrap_or(path);
         let mut parts: Vec<&str> = stem(name).split('_').collect();
         let suffix = parts.pop().unwrap_or_default();
         Self { parts, suffix }
+    }
+
+    /// Such as `sub-01`, in the name's order.
+    pub fn parts(&self) -> Vec<String> {
+        self.parts.iter().map(|part| (*part).to_owned()).collect()
     }
 
     /// The label of an entity, such as `01` of `sub-01` for `sub`.

@@ -71,12 +71,14 @@ impl<'a> Builder<'a> {
     }
 
     fn add_series(&mut self, series: Vec<Vec<(Instance, State)>>) -> Result<(), IndexError> {
+        let missing = self.source.missing;
         let assembled: Vec<(Assembly, States)> = series
             .into_par_iter()
             .map(|instances| {
                 let states = instances.iter().map(|(one, state)| (one.file.clone(), *state));
                 let states = states.collect();
-                (series::assemble(instances.into_iter().map(|(one, _)| one).collect()), states)
+                let instances = instances.into_iter().map(|(one, _)| one).collect();
+                (series::assemble_with(instances, missing), states)
             })
             .collect();
         assembled.into_iter().try_for_each(|(assembly, states)| self.add_dicom(assembly, &states))
@@ -97,6 +99,7 @@ impl<'a> Builder<'a> {
                 position: None,
                 frame: None,
                 scale: None,
+                k: None,
             })?;
         }
         Ok(pseudonym)
@@ -111,13 +114,13 @@ impl<'a> Builder<'a> {
         self.link_slice(path, series, position, None)
     }
 
-    /// `slice`: which frame, and what its values are multiplied by.
+    /// `slice`: which frame, what its values are multiplied by, and where it lies.
     fn link_slice(
         &mut self,
         path: &Path,
         series: Option<&str>,
         position: Option<u32>,
-        slice: Option<(u32, f64)>,
+        slice: Option<&SliceSource>,
     ) -> Result<String, IndexError> {
         let real = path.to_string_lossy();
         let pseudonym = self.pseudonyms.pseudonym(Kind::File, &real);
@@ -127,8 +130,9 @@ impl<'a> Builder<'a> {
             real: real.into_owned(),
             series: series.map(str::to_owned),
             position,
-            frame: slice.map(|(frame, _)| frame),
-            scale: slice.map(|(_, scale)| scale),
+            frame: slice.map(|slice| slice.frame),
+            scale: slice.map(|slice| slice.scale),
+            k: slice.map(|slice| slice.k),
         })?;
         Ok(pseudonym)
     }
@@ -154,7 +158,7 @@ impl<'a> Builder<'a> {
         };
         let session = format!("{}\n{subject}\n{session}", self.source.name);
         let files: Vec<PathBuf> =
-            [path.as_path()].into_iter().chain(head.data_file()).map(Path::to_owned).collect();
+            [path.to_owned()].into_iter().chain(head.data_files().iter().cloned()).collect();
         let mut states = States::new();
         for file in &files {
             let state = self.store.state(&self.source.name, &file.to_string_lossy())?;
@@ -199,11 +203,12 @@ impl<'a> Builder<'a> {
                 frame_of_reference: frame,
                 status: "volume".to_owned(),
                 reason: (!found.remarks.is_empty()).then(|| found.remarks.join("; ")),
+                missing_slices: found.missing_slices as u32,
                 ..row.with_grid(&found.grid)
             };
             for (position, slice) in found.slices.iter().enumerate() {
-                let (position, part) = (Some(position as u32), Some((slice.frame, slice.scale)));
-                self.link_slice(&slice.file, Some(&row.series), position, part)?;
+                let position = Some(position as u32);
+                self.link_slice(&slice.file, Some(&row.series), position, Some(slice))?;
             }
             self.cohort.rows.push(row);
         }
@@ -276,6 +281,7 @@ impl<'a> Builder<'a> {
             frame_of_reference: None,
             format: format.as_str().to_owned(),
             frame: 0,
+            missing_slices: 0,
             files: files.len() as u32,
             fingerprint: durable::sha256_hex(seen.as_bytes()),
             status: "other".to_owned(),

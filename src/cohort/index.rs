@@ -16,6 +16,7 @@ use super::{
     build::Builder,
     look::{Content, Looked, Passing, look_at},
     naming::Named,
+    sidecar::Sidecars,
     store::{Store, Unread},
     walk,
 };
@@ -113,7 +114,8 @@ impl Index {
     pub fn digest(&self) -> Result<String, IndexError> {
         let mut digest = Sha256::new();
         for source in &self.sources {
-            digest.update(format!("{}\n{}\n", source.name, source.reading()));
+            let missing = source.missing;
+            digest.update(format!("{}\n{}\n{missing:?}\n", source.name, source.reading()));
             self.store.listing(&source.name, |path, state| {
                 let (size, modified) = (state.size, state.modified);
                 digest.update(format!("{path} {size} {modified} {}\n", state.changes));
@@ -135,6 +137,7 @@ impl Index {
         self.passing.clear();
         let Self { store, sources, passing } = self;
         for (number, source) in sources.iter().enumerate() {
+            let sidecars = Sidecars::new(&source.path, source.pattern.is_none());
             let mut behind = i64::MIN;
             loop {
                 if stop::requested() {
@@ -154,7 +157,7 @@ impl Index {
                     .par_iter()
                     .zip(known)
                     .map(|(file, known)| {
-                        let read = Reading::of(source, file, rehash, known);
+                        let read = Reading::of(source, &sidecars, file, rehash, known);
                         progress.advance(1);
                         read
                     })
@@ -232,7 +235,8 @@ impl Index {
 fn add(passing: Vec<(PathBuf, Passing)>, builder: &mut Builder<'_>) -> Result<(), IndexError> {
     let voxels: BTreeSet<String> = passing
         .iter()
-        .filter_map(|(_, looked)| Some(looked.voxels.as_ref()?.to_string_lossy().into_owned()))
+        .flat_map(|(_, looked)| &looked.voxels)
+        .map(|path| path.to_string_lossy().into_owned())
         .collect();
     builder.add_lasting(&voxels)?;
     for (path, looked) in passing {
@@ -259,11 +263,11 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(source: &Source, file: &Unread, rehash: bool, known: bool) -> Self {
+    fn of(source: &Source, sidecars: &Sidecars, file: &Unread, rehash: bool, known: bool) -> Self {
         let path = Path::new(&file.path);
         let digest = rehash.then(|| digest_of(path)).flatten();
         let same = digest.is_some() && file.digest == digest;
-        Self { looked: (!(known && same)).then(|| look_at(source, path)), digest }
+        Self { looked: (!(known && same)).then(|| look_at(source, sidecars, path)), digest }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use super::{
     InputError, Source, is_companion,
     naming::{Named, read_name},
-    sidecar::Sidecar,
+    sidecar::Sidecars,
 };
 use crate::io::{
     self, Format, SniffError,
@@ -34,8 +34,8 @@ pub(super) enum Lasting {
 
 pub(super) struct Passing {
     pub content: Result<Content, InputError>,
-    /// The file beside it that its header names for its voxels.
-    pub voxels: Option<PathBuf>,
+    /// The files beside it that its header names for its voxels.
+    pub voxels: Vec<PathBuf>,
 }
 
 pub(super) enum Content {
@@ -45,8 +45,8 @@ pub(super) enum Content {
 }
 
 /// Looks at one file: its format, its name, its header. It is opened once.
-pub(super) fn look_at(source: &Source, path: &Path) -> Looked {
-    let passing = |content| Looked::Passing(Passing { content, voxels: None });
+pub(super) fn look_at(source: &Source, sidecars: &Sidecars, path: &Path) -> Looked {
+    let passing = |content| Looked::Passing(Passing { content, voxels: Vec::new() });
     match io::open(path) {
         Ok((Format::Dicom, file)) => match instance(source, path, file) {
             Ok(instance) => Looked::Lasting(Lasting::Instance(Box::new(instance))),
@@ -56,11 +56,11 @@ pub(super) fn look_at(source: &Source, path: &Path) -> Looked {
             Err(error) => Looked::Lasting(Lasting::Refused(error.to_string())),
         },
         Ok((_, file)) => {
-            let content = image(source, path, file);
+            let content = image(source, sidecars, path, file);
             let voxels = match &content {
-                Ok(Content::Image(head, _)) => head.data_file().map(Path::to_owned),
+                Ok(Content::Image(head, _)) => head.data_files().to_vec(),
                 // Refused or passed over: its voxels are no alien file for that.
-                _ => image::data_file(path),
+                _ => image::data_files(path),
             };
             Looked::Passing(Passing { content, voxels })
         }
@@ -84,8 +84,13 @@ fn instance(source: &Source, path: &Path, file: BufReader<File>) -> Result<Insta
     Ok(instance)
 }
 
-fn image(source: &Source, path: &Path, file: BufReader<File>) -> Result<Content, InputError> {
-    let sidecar = Sidecar::of(path);
+fn image(
+    source: &Source,
+    sidecars: &Sidecars,
+    path: &Path,
+    file: BufReader<File>,
+) -> Result<Content, InputError> {
+    let sidecar = sidecars.of(path);
     let stated = source.modality.or_else(|| sidecar.modality());
     let mut named = match read_name(&relative(source, path), source.pattern.as_ref(), stated) {
         Ok(Some(named)) => Some(named),

@@ -35,6 +35,8 @@ record! {
         pub format: String,
         /// Which volume of a file that holds several, from 0.
         pub frame: u32,
+        /// Slices along k that no file has and that are interpolated in reading.
+        pub missing_slices: u32,
         /// Files of the series.
         pub files: u32,
         /// Changes when a file of the series does.
@@ -78,6 +80,9 @@ record! {
         /// Of a DICOM file: what the slice's values are multiplied by to have the
         /// unit of the series.
         pub scale: Option<f64>,
+        /// Of a DICOM file: where the slice lies along k of the series' grid; no whole
+        /// number where a stack with uneven gaps is resampled.
+        pub k: Option<f64>,
     }
 }
 impl CohortRow {

@@ -6,12 +6,11 @@ use std::{
 };
 
 use ndarray::Array3;
-use rayon::prelude::*;
 
 use super::{CohortRow, Link};
 use crate::io::{
-    dicom::{DicomError, FrameReader, MrTiming},
-    image::{self, Image, ImageError},
+    dicom::MrTiming,
+    image::{Image, ImageError},
     series::{self, SeriesError, SliceSource},
 };
 
@@ -40,9 +39,6 @@ pub enum ReadError {
     /// The DICOM series cannot be read.
     #[error(transparent)]
     Series(#[from] SeriesError),
-    /// The header of one of its DICOM files cannot be read.
-    #[error(transparent)]
-    Dicom(#[from] DicomError),
     /// The file changed its geometry since it was indexed.
     #[error("the file's grid is another one than when it was indexed; index again")]
     Changed,
@@ -52,7 +48,7 @@ pub enum ReadError {
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// Where its affine comes from: `positions` of DICOM slices, or the part of an
-    /// image's header, as [`ImageHead::affine_source`](image::ImageHead) has it.
+    /// image's header, as [`ImageHead`](crate::io::image::ImageHead) has it.
     pub affine_source: &'static str,
     /// How a voxel is stored: `i16`, `uint12 in 16 bits`.
     pub stored: String,
@@ -82,11 +78,12 @@ fn slices_of(links: &[Link]) -> BTreeMap<String, Vec<SliceSource>> {
         .collect();
     links.sort_by_key(|&(series, position, _)| (series, position));
     let mut slices: BTreeMap<String, Vec<SliceSource>> = BTreeMap::new();
-    for (series, _, link) in links {
+    for (series, position, link) in links {
         slices.entry(series.clone()).or_default().push(SliceSource {
             file: link.real.clone().into(),
             frame: link.frame.unwrap_or(0),
             scale: link.scale.unwrap_or(1.0),
+            k: link.k.unwrap_or(f64::from(position)),
         });
     }
     slices
@@ -125,69 +122,60 @@ impl Scan {
     /// [`ReadError`]: also where the files changed their geometry since they
     /// were indexed.
     pub fn read(&self, last: &mut LastImage) -> Result<Array3<f32>, ReadError> {
+        self.read_with_origin(last).map(|(voxels, _)| voxels)
+    }
+
+    /// As [`Scan::read`], with what the headers of its files say: no file is opened
+    /// twice for it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read_with_origin(
+        &self,
+        last: &mut LastImage,
+    ) -> Result<(Array3<f32>, Origin), ReadError> {
         let incomplete = |missing| ReadError::Incomplete { missing };
         let grid = self.row.grid().ok_or(incomplete("geometry"))?;
         match (self.row.format.as_str(), &self.slices[..]) {
             (_, []) => Err(incomplete("file")),
-            ("dicom", slices) => Ok(series::read_series(slices, &grid)?),
+            // A slice that the linkage lost must not be made up.
+            ("dicom", slices)
+                if SliceSource::missing(slices, grid.shape[2])
+                    != self.row.missing_slices as usize =>
+            {
+                Err(incomplete("slice"))
+            }
+            ("dicom", slices) => {
+                let reading = series::read_whole(slices, &grid)?;
+                let stored = reading.pixels.map_or_else(String::new, |pixels| {
+                    let sign = if pixels.signed { "int" } else { "uint" };
+                    format!("{sign}{} in {} bits", pixels.bits_stored, pixels.bits_allocated)
+                });
+                let origin = Origin {
+                    affine_source: "positions",
+                    stored,
+                    rescale: reading.rescale,
+                    unit: reading.unit,
+                    timing: reading.timing,
+                };
+                Ok((reading.voxels, origin))
+            }
             (_, [slice, ..]) => {
                 let image = last.of(&slice.file)?;
-                if image.head().grid != grid {
+                let head = image.head();
+                if head.grid != grid {
                     return Err(ReadError::Changed);
                 }
-                Ok(image.volume(self.row.frame as usize)?)
+                let (slope, intercept) = head.scale;
+                let origin = Origin {
+                    affine_source: head.affine_source,
+                    stored: format!("{:?}", head.voxel_type).to_ascii_lowercase(),
+                    rescale: Some([slope, intercept]),
+                    unit: None,
+                    timing: MrTiming::default(),
+                };
+                Ok((image.volume(self.row.frame as usize)?, origin))
             }
         }
-    }
-
-    /// What the headers of its files say.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn origin(&self) -> Result<Origin, ReadError> {
-        let Some(first) = self.slices.first() else {
-            return Err(ReadError::Incomplete { missing: "file" });
-        };
-        if self.row.format != "dicom" {
-            let head = image::open_head(&first.file)?;
-            let (slope, intercept) = head.scale;
-            return Ok(Origin {
-                affine_source: head.affine_source,
-                stored: format!("{:?}", head.voxel_type).to_ascii_lowercase(),
-                rescale: Some([slope, intercept]),
-                unit: None,
-                timing: MrTiming::default(),
-            });
-        }
-        let mut by_file: BTreeMap<&Path, Vec<&SliceSource>> = BTreeMap::new();
-        for slice in &self.slices {
-            by_file.entry(&slice.file).or_default().push(slice);
-        }
-        let rescales: Result<Vec<Vec<Option<[f64; 2]>>>, DicomError> = by_file
-            .into_par_iter()
-            .map(|(file, slices)| {
-                let reader = FrameReader::open(file)?;
-                let rescale = |slice: &&SliceSource| {
-                    Some(reader.rescale(slice.frame)?.map(|n| n * slice.scale))
-                };
-                Ok(slices.iter().map(rescale).collect())
-            })
-            .collect();
-        let mut rescales = rescales?.into_iter().flatten();
-        let rescale = rescales.next().flatten();
-        let reader = FrameReader::open(&first.file)?;
-        let instance = reader.instance();
-        let frame = instance.frames.get(first.frame as usize);
-        Ok(Origin {
-            affine_source: "positions",
-            stored: instance.pixels.map_or_else(String::new, |pixels| {
-                let sign = if pixels.signed { "int" } else { "uint" };
-                format!("{sign}{} in {} bits", pixels.bits_stored, pixels.bits_allocated)
-            }),
-            rescale: rescale.filter(|_| rescales.all(|other| other == rescale)),
-            // Activity times this factor is standardised uptake by weight.
-            unit: if first.scale == 1.0 { instance.unit } else { Some("GML") },
-            timing: frame.map(|frame| frame.timing).unwrap_or_default(),
-        })
     }
 }

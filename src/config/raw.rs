@@ -17,6 +17,7 @@ pub(super) struct RawConfig {
     pub device: String,
     pub cuda_graphs: bool,
     pub source: Vec<RawSource>,
+    pub index: RawIndex,
     pub prepare: RawPrepare,
     pub view: RawView,
     pub pairs: RawPairs,
@@ -36,6 +37,7 @@ impl Default for RawConfig {
             device: "auto".to_owned(),
             cuda_graphs: false,
             source: Vec::new(),
+            index: RawIndex::default(),
             prepare: RawPrepare::default(),
             view: RawView::default(),
             pairs: RawPairs::default(),
@@ -54,6 +56,18 @@ pub(super) struct RawSource {
     pub path: PathBuf,
     pub pattern: Option<String>,
     pub modality: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawIndex {
+    pub missing: String,
+}
+
+impl Default for RawIndex {
+    fn default() -> Self {
+        Self { missing: "refuse".to_owned() }
+    }
 }
 
 #[derive(Deserialize)]

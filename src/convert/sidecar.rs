@@ -63,7 +63,8 @@ struct Decisions {
     /// Whether the axes are not perpendicular: then the sform alone holds them.
     sheared: bool,
     qform_code: u8,
-    /// A series that lacks slices is no volume: it is in the quarantine.
+    /// Slices that no file has and that were interpolated. Without `--missing fill`
+    /// there are none: a series that lacks slices is then in the quarantine.
     missing_slices: u32,
     unmeasured_voxels: usize,
     stored_as: Stored,
@@ -116,7 +117,7 @@ impl Sidecar {
                 tilt_degrees,
                 sheared: !qform,
                 qform_code: u8::from(qform),
-                missing_slices: 0,
+                missing_slices: row.missing_slices,
                 unmeasured_voxels,
                 stored_as: if scale.is_some() { Stored::Int16 } else { Stored::Float32 },
                 slope,

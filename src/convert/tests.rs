@@ -46,6 +46,7 @@ fn row(series: &str, modality: &str) -> CohortRow {
         affine: None,
         frame_of_reference: None,
         format: "dicom".into(),
+        missing_slices: 0,
         files: 1,
         frame: 0,
         fingerprint: String::new(),

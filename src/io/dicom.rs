@@ -17,6 +17,7 @@ mod instance;
 mod kind;
 mod layout;
 mod mosaic;
+mod nuclear;
 mod pixel_data;
 mod pixels;
 mod scope;

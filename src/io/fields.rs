@@ -56,6 +56,12 @@ impl Fields {
         names.iter().find_map(|name| self.get(name))
     }
 
+    /// Every value of a field that may stand several times, in their order.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.fields.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
     pub(super) fn need(&self, name: &'static str) -> Result<&str, FieldError> {
         self.get(name).ok_or(FieldError::Missing { field: name })
     }

@@ -26,7 +26,7 @@ pub use error::ImageError;
 pub use mapped::Mapped;
 pub use voxel::VoxelType;
 
-pub(super) use beside::{companion, named};
+pub(super) use beside::{companion, named, numbered};
 pub(super) use layout::{Coding, Layout, place};
 
 use std::{
@@ -75,10 +75,10 @@ pub struct ImageHead {
 }
 
 impl ImageHead {
-    /// The file beside the header that holds the voxels, where they are not in
-    /// the header's own file.
-    pub fn data_file(&self) -> Option<&Path> {
-        self.layout.data_file.as_deref()
+    /// The files beside the header that hold the voxels, in their order; none where
+    /// they are in the header's own file.
+    pub fn data_files(&self) -> &[PathBuf] {
+        &self.layout.data_files
     }
 
     /// Voxels of one frame.
@@ -119,18 +119,20 @@ pub fn open_volume(path: &Path, frame: usize) -> Result<(Array3<f32>, ImageHead)
     Ok((voxels, image.head))
 }
 
-/// The file that a header names for its voxels, whether or not the rest of the
-/// header can be used; `None` for a file without one.
-pub fn data_file(path: &Path) -> Option<PathBuf> {
-    let (start, _) = start(archive::open(path).map(buffered).ok()?).ok()?;
+/// The files that a header names for its voxels, whether or not the rest of the
+/// header can be used; none for a file that names none.
+pub fn data_files(path: &Path) -> Vec<PathBuf> {
+    let Some(Ok((start, _))) = archive::open(path).ok().map(|file| start(buffered(file))) else {
+        return Vec::new();
+    };
     if nifti::looks_like_nifti(&start) || nifti::looks_like_analyze(&start) {
-        companion(path).ok()
+        companion(path).into_iter().collect()
     } else if nrrd::looks_like_nrrd(&start) {
-        nrrd::data_file(&start, path)
+        nrrd::data_files(&start, path)
     } else if metaimage::looks_like_metaimage(&start) {
-        metaimage::data_file(&start, path)
+        metaimage::data_files(&start, path)
     } else {
-        None
+        Vec::new()
     }
 }
 
@@ -163,8 +165,7 @@ impl Image {
 
     fn read(file: BufReader<File>, path: &Path) -> Result<Self, ImageError> {
         let head = head_of(file, path)?;
-        let file = head.data_file().unwrap_or(path).to_owned();
-        let stream = Stream::open(&head, file)?;
+        let stream = Stream::open(&head, path)?;
         Ok(Self { head, stream })
     }
 

@@ -14,9 +14,12 @@ use glam::{DAffine3, DMat3, DVec3};
 use super::{
     Format,
     fields::{FieldError, Fields, values},
-    image::{Coding, ImageError, ImageHead, Layout, MAX_HEADER, VoxelType, named, place},
+    image::{Coding, ImageError, ImageHead, Layout, MAX_HEADER, VoxelType, named, numbered, place},
 };
 use crate::geometry::{Affine, ras_from_lps};
+
+/// Stands for the lines behind `ElementDataFile = LIST`.
+const LISTED: &str = "listed";
 
 /// Most axes of a file; above any that ITK writes.
 const MAX_AXES: usize = 10;
@@ -39,17 +42,25 @@ pub(super) fn looks_like_metaimage(start: &[u8]) -> bool {
         })
 }
 
-/// The fields of a header, and its length: it ends with `ElementDataFile`.
+/// The fields of a header, and its length: it ends with `ElementDataFile`, or with the
+/// names of the files behind that.
 fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
     let mut fields = Fields::default();
     let mut at = 0;
-    for line in start.split_inclusive(|&byte| byte == b'\n') {
+    let mut lines = start.split_inclusive(|&byte| byte == b'\n');
+    while let Some(line) = lines.next() {
         at += line.len() as u64;
         // Comments may be in any encoding; no field that is read is.
         let line = String::from_utf8_lossy(line);
         if let Some((name, value)) = line.split_once('=') {
             fields.push(name, value);
             if name.trim().eq_ignore_ascii_case("ElementDataFile") {
+                if is_list(value.trim()) {
+                    let names = lines.filter_map(|line| std::str::from_utf8(line).ok());
+                    names.filter(|name| !name.trim().is_empty()).for_each(|name| {
+                        fields.push(LISTED, name);
+                    });
+                }
                 return Ok((fields, at));
             }
         }
@@ -61,16 +72,45 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
     }
 }
 
-/// Whether the header ends within these bytes.
+/// Whether the header ends within these bytes. A list of files ends where its file does.
 pub(super) fn is_whole(start: &[u8]) -> bool {
-    parse(start).is_ok()
+    let is_list = |fields: &Fields| fields.get("ElementDataFile").is_some_and(is_list);
+    parse(start).is_ok_and(|(fields, _)| !is_list(&fields))
 }
 
-/// The file that a header names, where it names a usable one.
-pub(super) fn data_file(start: &[u8], path: &Path) -> Option<PathBuf> {
-    let (fields, _) = parse(start).ok()?;
-    let name = fields.get("ElementDataFile")?;
-    if name.eq_ignore_ascii_case("LOCAL") { None } else { named(path, name).ok() }
+/// Whether this stands in the place of files' names. How many axes a file has may stand
+/// behind it, and changes nothing: files follow one another.
+fn is_list(name: &str) -> bool {
+    name.split_ascii_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("LIST"))
+}
+
+/// The files that a header names, where they are usable.
+pub(super) fn data_files(start: &[u8], path: &Path) -> Vec<PathBuf> {
+    let fields = parse(start).map(|(fields, _)| fields).unwrap_or_default();
+    files(&fields, path).unwrap_or_default()
+}
+
+/// The files of the voxels, none where they follow the header.
+fn files(fields: &Fields, path: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    let field = "ElementDataFile";
+    let name = fields.need(field)?;
+    if name.eq_ignore_ascii_case("LOCAL") {
+        return Ok(Vec::new());
+    }
+    if is_list(name) {
+        let files: Vec<PathBuf> =
+            fields.all(LISTED).map(|name| named(path, name)).collect::<Result<_, _>>()?;
+        return if files.is_empty() {
+            Err(FieldError::Missing { field }.into())
+        } else {
+            Ok(files)
+        };
+    }
+    if name.contains('%') {
+        let names = numbered(name).ok_or(FieldError::Malformed { field })?;
+        return names.iter().map(|name| named(path, name)).collect();
+    }
+    Ok(vec![named(path, name)?])
 }
 
 /// What the header at the start of a file says, and where its voxels are.
@@ -124,13 +164,7 @@ fn is_true(fields: &Fields, names: &[&str]) -> bool {
 }
 
 fn layout(fields: &Fields, header_len: u64, path: &Path) -> Result<Layout, ImageError> {
-    let name = fields.need("ElementDataFile")?;
-    let local = name.eq_ignore_ascii_case("LOCAL");
-    if name.starts_with("LIST") || name.contains('%') {
-        let what = "several files";
-        return Err(FieldError::Unsupported { field: "ElementDataFile", what }.into());
-    }
-    let data_file = if local { None } else { Some(named(path, name)?) };
+    let data_files = files(fields, path)?;
     let is_binary = fields.get("BinaryData").is_none() || is_true(fields, &["BinaryData"]);
     let is_compressed = is_true(fields, &["CompressedData"]);
     let coding = match (is_binary, is_compressed) {
@@ -139,7 +173,7 @@ fn layout(fields: &Fields, header_len: u64, path: &Path) -> Result<Layout, Image
         (false, false) => Coding::Text,
         (false, true) => return Err(FieldError::Malformed { field: "CompressedData" }.into()),
     };
-    let before = if local { header_len } else { 0 };
+    let before = if data_files.is_empty() { header_len } else { 0 };
     let skip: i64 = fields.parse("HeaderSize")?.unwrap_or(0);
     let start = match (skip, coding) {
         (-1, Coding::Raw) => None,
@@ -147,7 +181,7 @@ fn layout(fields: &Fields, header_len: u64, path: &Path) -> Result<Layout, Image
         _ => return Err(FieldError::Malformed { field: "HeaderSize" }.into()),
     };
     Ok(Layout {
-        data_file,
+        data_files,
         coding,
         start,
         skip: 0,

@@ -146,7 +146,7 @@ pub(super) fn read_head(start: &[u8], path: &Path, gzip: bool) -> Result<ImageHe
     };
     let grid = place(shape.map(|n| n as u64), affine, affine_source, &mut remarks)?;
     let offset = data_offset(&header)?;
-    let data_file = if header.pair { Some(companion(path)?) } else { None };
+    let data_file = header.pair.then(|| companion(path)).transpose()?;
     let gzip = match &data_file {
         Some(file) => is_gzip(file)?,
         None => gzip,
@@ -163,7 +163,7 @@ pub(super) fn read_head(start: &[u8], path: &Path, gzip: bool) -> Result<ImageHe
         kind: kind(header.intent_code),
         remarks,
         layout: Layout {
-            data_file,
+            data_files: data_file.into_iter().collect(),
             coding,
             start: Some(start),
             skip,

@@ -14,12 +14,15 @@ use std::path::{Path, PathBuf};
 use super::{
     Format,
     fields::{FieldError, Fields, values},
-    image::{Coding, ImageError, ImageHead, Layout, MAX_HEADER, VoxelType, named, place},
+    image::{Coding, ImageError, ImageHead, Layout, MAX_HEADER, VoxelType, named, numbered, place},
 };
 use axes::Axes;
 
 /// Stands for the key by which 3D Slicer tells its segmentations.
 const SEGMENT: &str = "segment";
+
+/// Stands for the lines behind `data file: LIST`.
+const LISTED: &str = "listed";
 
 /// Most axes that teem allows.
 const MAX_AXES: usize = 16;
@@ -40,6 +43,13 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
         if line.is_empty() && is_whole {
             return Ok((fields, at));
         }
+        if data_name(&fields).is_some_and(|name| name.starts_with("LIST")) {
+            // To the end of the header nothing but names follows.
+            if let Ok(name) = std::str::from_utf8(line) {
+                fields.push(LISTED, name);
+            }
+            continue;
+        }
         // Fields are ASCII; key-value pairs, which are passed over, may be UTF-8.
         if let Ok(line) = std::str::from_utf8(line)
             && !line.starts_with('#')
@@ -59,19 +69,40 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
     }
 }
 
-/// Whether the header ends within these bytes.
+/// Whether the header ends within these bytes. A list of files may end where its file
+/// does.
 pub(super) fn is_whole(start: &[u8]) -> bool {
-    parse(start).is_ok_and(|(_, len)| start[..len as usize].ends_with(b"\n"))
+    parse(start).is_ok_and(|(fields, len)| {
+        start[..len as usize].ends_with(b"\n") && fields.get(LISTED).is_none()
+    })
 }
 
 fn data_name(fields: &Fields) -> Option<&str> {
     fields.any(&["data file", "datafile"])
 }
 
-/// The file that a header names, where it names a usable one.
-pub(super) fn data_file(start: &[u8], path: &Path) -> Option<PathBuf> {
-    let (fields, _) = parse(start).ok()?;
-    named(path, data_name(&fields)?).ok()
+/// The files that a header names, where they are usable.
+pub(super) fn data_files(start: &[u8], path: &Path) -> Vec<PathBuf> {
+    let fields = parse(start).map(|(fields, _)| fields).unwrap_or_default();
+    files(&fields, path).unwrap_or_default()
+}
+
+/// The files of the voxels, none where they follow the header.
+fn files(fields: &Fields, path: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    let field = "data file";
+    match data_name(fields) {
+        None => Ok(Vec::new()),
+        Some(name) if name.starts_with("LIST") => {
+            let files: Vec<PathBuf> =
+                fields.all(LISTED).map(|name| named(path, name)).collect::<Result<_, _>>()?;
+            if files.is_empty() { Err(FieldError::Missing { field }.into()) } else { Ok(files) }
+        }
+        Some(name) if name.contains('%') => {
+            let names = numbered(name).ok_or(FieldError::Malformed { field })?;
+            names.iter().map(|name| named(path, name)).collect()
+        }
+        Some(name) => Ok(vec![named(path, name)?]),
+    }
 }
 
 /// What the header at the start of a file says, and where its voxels are.
@@ -108,13 +139,7 @@ fn layout(
     interleaved: usize,
 ) -> Result<Layout, ImageError> {
     let unsupported = |field, what| FieldError::Unsupported { field, what };
-    let data_file = match data_name(fields) {
-        Some(name) if name.starts_with("LIST") || name.contains('%') => {
-            return Err(unsupported("data file", "several files").into());
-        }
-        Some(name) => Some(named(path, name)?),
-        None => None,
-    };
+    let data_files = files(fields, path)?;
     if fields.any(&["line skip", "lineskip"]).is_some_and(|lines| lines != "0") {
         return Err(unsupported("line skip", "not zero").into());
     }
@@ -123,7 +148,7 @@ fn layout(
         "gz" | "gzip" => Coding::Gzip,
         "bz2" | "bzip2" => Coding::Bzip2,
         "txt" | "text" | "ascii" => Coding::Text,
-        "hex" => return Err(unsupported("encoding", "hex").into()),
+        "hex" => Coding::Hex,
         _ => return Err(FieldError::Malformed { field: "encoding" }.into()),
     };
     let big_endian = match fields.get("endian").map(str::to_ascii_lowercase).as_deref() {
@@ -138,7 +163,7 @@ fn layout(
         Some(text) => text.parse().map_err(|_| malformed.clone())?,
         None => 0,
     };
-    let before = if data_file.is_some() { 0 } else { header_len };
+    let before = if data_files.is_empty() { header_len } else { 0 };
     let (start, skip) = match (skip, coding) {
         (-1, Coding::Raw) => (None, 0),
         (0.., Coding::Raw) => (Some(before.saturating_add(skip as u64)), 0),
@@ -147,7 +172,7 @@ fn layout(
         _ => return Err(malformed.into()),
     };
     let stored = None;
-    Ok(Layout { data_file, coding, start, skip, stored, big_endian, interleaved })
+    Ok(Layout { data_files, coding, start, skip, stored, big_endian, interleaved })
 }
 
 /// The type of one number; the names are those of C, C99 and teem.

@@ -4,11 +4,14 @@
 //! images incomparable, and sorted by their distance along the normal: never by
 //! instance number or file name. Where every place is there several times, each
 //! time is a volume. A stack that is not complete and regular is refused with the
-//! place where it is not, never repaired.
+//! place where it is not, or filled where the caller wants it: see [`Missing`].
 
 mod error;
+mod fill;
+mod gaps;
 mod group;
 mod image;
+mod orientation;
 mod phase;
 mod read;
 mod slice;
@@ -16,7 +19,8 @@ mod stack;
 mod uptake;
 
 pub use error::SeriesError;
-pub use read::read_series;
+pub use gaps::Missing;
+pub use read::{Reading, read_series, read_whole};
 pub use slice::SliceSource;
 
 use std::{path::PathBuf, sync::Arc};
@@ -27,6 +31,7 @@ use crate::{
     study::{Identity, Modality},
 };
 use image::{Image, files_of};
+use orientation::Split;
 
 /// What a set of instances holds.
 #[derive(Debug, Default)]
@@ -60,6 +65,8 @@ pub struct Series {
     pub grid: Grid,
     /// Where each slice comes from, slice 0 first.
     pub slices: Vec<SliceSource>,
+    /// Slices of the grid that no file has: they are interpolated in reading.
+    pub missing_slices: usize,
     /// What was decided on the way, without any attribute of the patient.
     pub remarks: Vec<String>,
 }
@@ -90,47 +97,49 @@ pub struct Other {
     pub files: Vec<PathBuf>,
 }
 
-/// Sorts instances into volumes, images that make none, and other objects.
+/// Sorts instances into volumes, images that make none, and other objects; a
+/// stack that lacks slices or is irregular is refused.
 ///
-/// The order of the input does not matter. A series whose planes have two
-/// orientations, or whose slices are missing, irregular or ambiguous, is
-/// refused as a whole or in that part which is split from the rest by size,
-/// spacing, frame of reference, SOP class, image type, unit, stack, echo,
-/// inversion time or flip angle. Only where two files have one SOP Instance UID
-/// are files read again, to compare them.
+/// The order of the input does not matter. A series whose slices are ambiguous is
+/// refused as a whole or in that part which is split from the rest by orientation,
+/// size, spacing, frame of reference, SOP class, image type, unit, stack, echo,
+/// inversion time or flip angle. Of a series with several orientations those with
+/// few slices are localizers. Only where two files have one SOP Instance UID are
+/// files read again, to compare them.
 ///
 /// # Source
 /// DICOM PS3.3 A.1.2.3 (series), C.7.6.2.1.1 (position and orientation), C.12.1
 /// (SOP Instance UID), C.7.6.16.2.2.4 (concatenations).
 pub fn assemble(instances: Vec<Instance>) -> Assembly {
+    assemble_with(instances, Missing::Refuse)
+}
+
+/// As [`assemble`], with a choice of what becomes of stacks that lack slices.
+pub fn assemble_with(instances: Vec<Instance>, missing: Missing) -> Assembly {
     let mut assembly = Assembly::default();
     for group in group::by_series(instances) {
-        add_series(group, &mut assembly);
+        add_series(group, missing, &mut assembly);
     }
     assembly
 }
 
-fn add_series(instances: Vec<Instance>, assembly: &mut Assembly) {
+/// What became of a part of a series.
+enum Part {
+    Volumes(Vec<Series>),
+    Refused(Vec<PathBuf>, SeriesError),
+    Other(&'static str, Option<Modality>, Vec<PathBuf>),
+}
+
+fn add_series(instances: Vec<Instance>, missing: Missing, assembly: &mut Assembly) {
     let Some(identity) = instances.first().map(group::identity) else { return };
     let (images, others): (Vec<_>, Vec<_>) =
         instances.into_iter().partition(|instance| instance.kind == Kind::Image);
-    for instance in others {
-        add_other(instance, &mut assembly.others);
-    }
-    if images.is_empty() {
-        return;
-    }
-    let files: Vec<PathBuf> = images.iter().map(|instance| instance.file.clone()).collect();
-    let (parts, copies) = match parts(images) {
-        Ok(parts) => parts,
-        Err(reason) => {
-            return assembly.refused.push(Refused { files, identity: Some(identity), reason });
-        }
-    };
-    let volumes: Vec<_> =
-        parts.into_iter().map(|part| (part.clone(), stack::volumes(part, &identity))).collect();
-    let split = volumes.len() > 1;
-    let count = volumes.iter().map(|(_, result)| result.as_ref().map_or(1, Vec::len));
+    let mut parts = if images.is_empty() { Vec::new() } else { of_images(images, missing) };
+    parts.extend(of_others(others));
+    let count = parts.iter().map(|part| match part {
+        Part::Volumes(volumes) => volumes.len(),
+        _ => 1,
+    });
     let several = count.sum::<usize>() > 1;
     let mut number = 0;
     let mut numbered = || {
@@ -139,53 +148,78 @@ fn add_series(instances: Vec<Instance>, assembly: &mut Assembly) {
         let series = if several { format!("{series}#{number}") } else { series.clone() };
         Identity { series, ..identity.clone() }
     };
-    for (part, (images, result)) in volumes.into_iter().enumerate() {
-        match result {
-            Ok(found) => {
-                for mut series in found {
-                    series.identity = numbered();
-                    if split {
-                        series
-                            .remarks
-                            .push(format!("part {} of a series that was split", part + 1));
-                    }
-                    if copies > 0 {
-                        series.remarks.push(format!("{copies} copies of files were passed over"));
-                    }
-                    assembly.series.push(series);
-                }
+    for part in parts {
+        match part {
+            Part::Volumes(volumes) => assembly.series.extend(
+                volumes.into_iter().map(|volume| Series { identity: numbered(), ..volume }),
+            ),
+            Part::Refused(files, reason) => {
+                assembly.refused.push(Refused { files, identity: Some(numbered()), reason });
             }
-            Err(reason) => {
-                let files = files_of(images.iter().map(|image| &image.instance.file));
-                let identity = Some(numbered());
-                assembly.refused.push(Refused { files, identity, reason });
+            Part::Other(kind, modality, files) => {
+                assembly.others.push(Other { kind, identity: numbered(), modality, files });
             }
         }
     }
 }
 
-/// The frames of a series' images, split by what makes them incomparable, and how
-/// many copies were passed over.
-fn parts(images: Vec<Instance>) -> Result<(Vec<Vec<Image>>, usize), SeriesError> {
+/// The volumes of a series' images, and what is left of them.
+fn of_images(images: Vec<Instance>, missing: Missing) -> Vec<Part> {
+    let files: Vec<PathBuf> = images.iter().map(|instance| instance.file.clone()).collect();
+    let (Split { stacks, localizer, askew }, copies) = match by_orientation(images) {
+        Ok(found) => found,
+        Err(reason) => return vec![Part::Refused(files, reason)],
+    };
+    let stacks = group::split(stacks);
+    let split = group::differences(&stacks);
+    let count = stacks.len();
+    let files_of = |images: &[Image]| files_of(images.iter().map(|image| &image.instance.file));
+    let mut parts = Vec::new();
+    for (number, images) in (1..).zip(stacks) {
+        let files = files_of(&images);
+        let mut remarks = Vec::new();
+        if count > 1 {
+            remarks.push(format!("part {number} of {count} of a series split by {split}"));
+        }
+        if copies > 0 {
+            remarks.push(format!("{copies} copies of files were passed over"));
+        }
+        parts.push(match stack::volumes(images, missing) {
+            Ok(mut volumes) => {
+                volumes.iter_mut().for_each(|volume| volume.remarks.extend(remarks.clone()));
+                Part::Volumes(volumes)
+            }
+            Err(reason) => Part::Refused(files, reason),
+        });
+    }
+    if let Some((images, reason)) = askew {
+        parts.push(Part::Refused(files_of(&images), reason));
+    }
+    if let Some(first) = localizer.first() {
+        parts.push(Part::Other("localizer", first.frame().modality, files_of(&localizer)));
+    }
+    parts
+}
+
+/// The frames of a series' images, and how many copies were passed over.
+fn by_orientation(images: Vec<Instance>) -> Result<(Split, usize), SeriesError> {
     group::check_patients(&images)?;
     let (images, copies) = group::without_copies(images)?;
     group::check_concatenations(&images)?;
     group::check_frames(&images)?;
-    let images: Vec<Image> = images.into_iter().map(Arc::new).flat_map(Image::all_of).collect();
-    group::check_orientations(&images)?;
-    Ok((group::split(images), copies))
+    let images = images.into_iter().map(Arc::new).flat_map(Image::all_of).collect();
+    Ok((orientation::split(images)?, copies))
 }
 
-fn add_other(instance: Instance, others: &mut Vec<Other>) {
-    let Kind::NotAVolume(kind) = instance.kind else { return };
-    let identity = group::identity(&instance);
-    match others.last_mut() {
-        Some(last) if last.kind == kind && last.identity == identity => {
-            last.files.push(instance.file);
-        }
-        _ => {
-            let modality = instance.modality;
-            others.push(Other { kind, identity, modality, files: vec![instance.file] });
+/// The other objects of a series, each kind once.
+fn of_others(others: Vec<Instance>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for instance in others {
+        let Kind::NotAVolume(kind) = instance.kind else { continue };
+        match parts.last_mut() {
+            Some(Part::Other(last, _, files)) if *last == kind => files.push(instance.file),
+            _ => parts.push(Part::Other(kind, instance.modality, vec![instance.file])),
         }
     }
+    parts
 }

@@ -35,7 +35,7 @@ pub(super) fn write_faults(root: &Path, settings: &Settings) -> Result<Vec<Fault
         maker.header_promises_more()?,
         maker.text_named_dicom()?,
         maker.missing_slice()?,
-        maker.two_orientations()?,
+        maker.wavering_orientation()?,
     ])
 }
 
@@ -78,16 +78,18 @@ impl Maker<'_> {
         Ok(Fault { kind: FaultKind::MissingSlice, paths })
     }
 
-    fn two_orientations(&self) -> Result<Fault, PhantomError> {
+    fn wavering_orientation(&self) -> Result<Fault, PhantomError> {
         let mut tags = SeriesTags::new(self.seed, "bad6", "1", Modality::T1);
         let folder = self.folder("bad6");
         let axial = self.head("bad6", None)?;
         let mut paths = write_series(self.root, &folder, &axial, &tags)?;
-        // Columns to posterior, rows to inferior, slices to the right.
-        let sagittal = DMat3::from_cols(-DVec3::Y, -DVec3::Z, DVec3::X);
+        let columns = axial.grid.ras_from_voxel.matrix3;
+        let axes = [columns.x_axis, columns.y_axis, columns.z_axis].map(DVec3::normalize);
+        let [i, j, k] = axes.map(|axis| DMat3::from_rotation_x(0.5f64.to_radians()) * axis);
+        let turned = DMat3::from_cols(i, j, k);
         tags.first_instance = Self::SHAPE[2];
-        paths.extend(write_series(self.root, &folder, &self.head("bad6", Some(sagittal))?, &tags)?);
-        Ok(Fault { kind: FaultKind::TwoOrientations, paths })
+        paths.extend(write_series(self.root, &folder, &self.head("bad6", Some(turned))?, &tags)?);
+        Ok(Fault { kind: FaultKind::WaveringOrientation, paths })
     }
 
     const SHAPE: [usize; 3] = [32, 32, 16];

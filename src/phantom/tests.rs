@@ -198,7 +198,7 @@ fn bad_inputs_are_listed_and_bad() {
                 assert!(image::open_volume(&paths[0], 0).is_err());
             }
             FaultKind::TextNamedDicom => assert!(dicom::open_header(&paths[0]).is_err()),
-            FaultKind::MissingSlice | FaultKind::TwoOrientations => {
+            FaultKind::MissingSlice | FaultKind::WaveringOrientation => {
                 let (series, useless) = assembled(folder);
                 assert!(series.is_empty() && useless == paths.len(), "{:?}", fault.kind);
             }

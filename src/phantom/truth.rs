@@ -132,8 +132,8 @@ pub enum FaultKind {
     TextNamedDicom,
     /// A DICOM series without one of its middle slices.
     MissingSlice,
-    /// A DICOM series with axial and sagittal slices.
-    TwoOrientations,
+    /// A DICOM series of which half is turned by half a degree.
+    WaveringOrientation,
 }
 
 impl Truth {

@@ -34,8 +34,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     CTImageStorage,
     EnhancedMRImageStorage,
+    EnhancedPETImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
+    NuclearMedicineImageStorage,
     PositronEmissionTomographyImageStorage,
     RLELossless,
     generate_uid,
@@ -87,8 +89,8 @@ GRIDS = {
 }
 
 
-def stored(seed=0):
-    return np.random.default_rng(seed).integers(-900, 2000, (SLICES, ROWS, COLUMNS), np.int16)
+def stored(seed=0, slices=SLICES):
+    return np.random.default_rng(seed).integers(-900, 2000, (slices, ROWS, COLUMNS), np.int16)
 
 
 def text(number):
@@ -154,12 +156,16 @@ class Index:
         folder.mkdir(parents=True)
         return folder
 
-    def save(self, name, datasets, truth=(), refused=None):
-        """Writes a series in an order that says nothing; the truth is (LPS affine, voxels)."""
+    def save(self, name, datasets, truth=(), refused=None, **more):
+        """Writes a series in an order that says nothing; the truth is (LPS affine, voxels).
+
+        More that must hold: `kinds` of what is listed and no volume, `fill` where
+        missing slices are to be filled, and what a PET is multiplied by for its `uptake`.
+        """
         folder = self.folder(name)
         for n, ds in enumerate(datasets):
             ds.save_as(folder / f"{(n * 7 + 3) % 101:03}.dcm", enforce_file_format=True)
-        self.add(name, folder, truth, refused)
+        self.add(name, folder, truth, refused, **more)
 
     def copy(self, name, files):
         folder = self.folder(name)
@@ -168,10 +174,10 @@ class Index:
             (folder / f"{n:04}.dcm").write_bytes(data)
         self.add(name, folder)
 
-    def add(self, name, folder, truth=(), refused=None):
+    def add(self, name, folder, truth=(), refused=None, **more):
         made = [self.volume(name, "made", RAS_FROM_LPS @ a, v) for a, v in truth]
-        others = [] if refused else [*self.simpleitk(name, folder), *self.dcm2niix(name, folder)]
-        row = {"name": name, "folder": str(folder), "refused": refused}
+        others = [] if refused or not truth and "kinds" in more else [*self.simpleitk(name, folder), *self.dcm2niix(name, folder)]
+        row = {"name": name, "folder": str(folder), "refused": refused, **more}
         self.rows.append(row | {"volumes": [*made, *others]})
 
     def volume(self, name, tool, affine, voxels):
@@ -224,7 +230,10 @@ def main():
     for name, affine in GRIDS.items():
         index.save(name, classic(affine, stored()), [(affine, stored())])
     odd(index)
+    uneven(index)
+    nuclear(index)
     enhanced(index)
+    uptake(index)
     real(index, arguments.folders)
     (arguments.into / "index.json").write_text(json.dumps(index.rows, indent=1))
     print(f"{len(index.rows)} series, {sum(len(row['volumes']) for row in index.rows)} volumes")
@@ -239,15 +248,129 @@ def odd(index):
     again.SeriesInstanceUID, again.StudyInstanceUID = whole[0].SeriesInstanceUID, whole[0].StudyInstanceUID
     again.FrameOfReferenceUID = whole[0].FrameOfReferenceUID
     index.save("duplicate", [*whole, again], refused="more than once")
-    series = generate_uid()
-    reference = generate_uid()
-    sagittal = classic(GRIDS["sagittal"], stored(1), series=series, reference=reference)
-    both = [*classic(axial, stored(), series=series, reference=reference), *sagittal]
-    index.save("two-orientations", both, refused="2 orientations")
+    negative = list(classic(axial, stored(), MRImageStorage))
+    for ds in negative:
+        # An attribute that some writers make negative, and none needs.
+        ds.SpacingBetweenSlices = "-4"
+    index.save("negative-spacing", negative, [(axial, stored())])
+    planes = ["axial", "sagittal", "coronal"]
+    whole, truth = one_series([(GRIDS[name], stored(n, 20)) for n, name in enumerate(planes[:2])])
+    index.save("two-orientations", whole, truth, kinds=[])
+    for slices in (1, 5):
+        whole, _ = one_series([(GRIDS[name], stored(n, slices)) for n, name in enumerate(planes)])
+        index.save(f"localizer-{slices}", whole, kinds=["localizer"])
+    whole, truth = one_series([(axial, stored(0, 20)), (GRIDS["sagittal"], stored(1, 1))])
+    index.save("scout-in-series", whole, truth[:1], kinds=["localizer"])
     series = generate_uid()
     other = lps(X, Y, Z, origin=(-40.0, -35.5, 300.0))
     two = [*classic(axial, stored(), series=series), *classic(other, stored(1), series=series)]
     index.save("two-frames-of-reference", two, [(axial, stored()), (other, stored(1))])
+
+
+def one_series(stacks):
+    """The data sets of several stacks under one series, and their truth."""
+    series, reference = generate_uid(), generate_uid()
+    both = [classic(*stack, series=series, reference=reference) for stack in stacks]
+    return [ds for stack in both for ds in stack], stacks
+
+
+def uneven(index):
+    """Series that lack slices or have uneven gaps, to be filled."""
+    for name in ["axial", "tilt"]:
+        affine, voxels = GRIDS[name], stored(0, 20)
+        whole, filled = list(classic(affine, voxels)), voxels.astype(float)
+        for gone, below, above in [(4, 3, 5), (11, 10, 13), (12, 10, 13)]:
+            filled[gone] = np.interp(gone, [below, above], [0, 1]) * (filled[above] - filled[below]) + filled[below]
+        there = [ds for k, ds in enumerate(whole) if k not in (4, 11, 12)]
+        index.save(f"filled-{name}", there, [(affine, filled)], fill=True)
+    affine, voxels = GRIDS["axial"], stored(0, 12)
+    at = np.cumsum([0, 1, 0.8, 1.3, 1, 1, 0.6, 1, 1.6, 1, 1, 0.9])
+    whole = list(classic(affine, voxels))
+    for ds, k in zip(whole, at):
+        ds.ImagePositionPatient = [text(n) for n in affine[:3] @ [0, 0, k, 1]]
+    steps = round(at[-1])
+    grid = affine.copy()
+    grid[:3, 2] *= at[-1] / steps
+    places = np.arange(steps + 1) * at[-1] / steps
+    lines = voxels.reshape(12, -1).T.astype(float)
+    filled = np.array([np.interp(places, at, line) for line in lines]).T
+    index.save("filled-uneven", whole, [(grid, filled.reshape(-1, ROWS, COLUMNS))], fill=True)
+
+
+def nuclear(index):
+    """Reconstructed SPECT, whose frames have no place of their own, and projections."""
+    affine = GRIDS["oblique"]
+    for name, gap in [("spect", 2.5), ("spect-in-front", -2.5)]:
+        grid = affine.copy()
+        grid[:3, 2] *= np.sign(gap)
+        index.save(name, [spect(affine, [stored()], gap)], [(grid, stored())])
+    slots = [stored(slot) for slot in range(3)]
+    index.save("spect-gated", [spect(affine, slots, 2.5)], [(affine, voxels) for voxels in slots])
+    projections = spect(affine, [stored()], 2.5)
+    projections.ImageType[2] = "TOMO"
+    index.save("spect-projections", [projections], kinds=["SPECT projections"])
+
+
+def spect(affine, slots, gap):
+    ds = next(classic(affine, slots[0]))
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "KVP", "RescaleSlope",
+                    "RescaleIntercept", "RescaleType"):
+        place = ds.pop(keyword)
+        if keyword.startswith("Image"):
+            detector = ds.setdefault("DetectorInformationSequence", [Dataset()]).value[0]
+            setattr(detector, keyword, place.value)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = NuclearMedicineImageStorage
+    tomo = "RECON GATED TOMO" if len(slots) > 1 else "RECON TOMO"
+    ds.Modality, ds.ImageType = "NM", ["ORIGINAL", "PRIMARY", tomo, "EMISSION"]
+    ds.SpacingBetweenSlices, ds.NumberOfSlices = text(gap), SLICES
+    ds.SliceVector = list(range(1, SLICES + 1)) * len(slots)
+    ds.FrameIncrementPointer = [0x00540080]
+    if len(slots) > 1:
+        ds.FrameIncrementPointer = [0x00540070, 0x00540080]
+        ds.TimeSlotVector = [slot + 1 for slot in range(len(slots)) for _ in range(SLICES)]
+        ds.NumberOfTimeSlots = len(slots)
+    ds.NumberOfFrames = SLICES * len(slots)
+    ds.PixelData = np.stack(slots).astype("<i2").tobytes()
+    return ds
+
+
+def uptake(index):
+    """Multi-frame PET whose header says what makes it standardised uptake."""
+    affine, half_life = GRIDS["oblique"], 6586.2
+    # 70 kg, 350 MBq an hour before.
+    factor = 70e3 / (350e6 * 2 ** (-3600 / half_life))
+    isotope = Dataset()
+    isotope.RadionuclideHalfLife, isotope.RadionuclideTotalDose = text(half_life), "350000000"
+    isotope.RadiopharmaceuticalStartTime = "120000"
+    datasets = list(classic(affine, stored(), PositronEmissionTomographyImageStorage))
+    for ds in datasets:
+        ds.PatientWeight, ds.CorrectedImage, ds.DecayCorrection = "70", ["ATTN", "DECY"], "START"
+        ds.SeriesDate = ds.AcquisitionDate = "20200101"
+        ds.SeriesTime = ds.AcquisitionTime = "130000"
+        ds.RadiopharmaceuticalInformationSequence = [isotope]
+        ds.RescaleSlope = "3"
+    truth = [(affine, stored() * 3.0)]
+    index.save("classic-pet-uptake", datasets, truth, uptake=factor)
+    whole = LegacyConvertedEnhancedPETImage(datasets, generate_uid(), 2, generate_uid(), 1)
+    index.save("legacy-pet-uptake", [whole], truth, uptake=factor)
+    ds = multiframe(affine, [stored()])
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = EnhancedPETImageStorage
+    ds.Modality, ds.PatientWeight, ds.DecayCorrectionDateTime = "PT", "70", "20200101130000"
+    ds.DecayCorrected = ds.AttenuationCorrected = "YES"
+    isotope = copy.deepcopy(isotope)
+    # An enhanced PET has its dose in MBq.
+    isotope.RadionuclideTotalDose = "350"
+    del isotope.RadiopharmaceuticalStartTime
+    isotope.RadiopharmaceuticalStartDateTime = "20200101120000"
+    ds.RadiopharmaceuticalInformationSequence = [isotope]
+    mapping, unit = Dataset(), Dataset()
+    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "Bq/ml", "UCUM", "Bq/ml"
+    mapping.MeasurementUnitsCodeSequence, mapping.LUTLabel = [unit], "BQML"
+    mapping.RealWorldValueFirstValueMapped, mapping.RealWorldValueLastValueMapped = -2000, 3000
+    mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = 3.0, 0.0
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    shared.RealWorldValueMappingSequence = [mapping]
+    index.save("enhanced-pet-uptake", [ds], truth, uptake=factor)
 
 
 def phases(affine, count, change):
@@ -410,7 +533,7 @@ def real(index, folders):
     index.copy("nibabel-mprage", [tests / "philips_mprage.dcm.gz"])
     for folder in folders:
         files = sorted(file for file in folder.iterdir() if file.is_file())
-        index.copy("-".join(folder.parts[-4:]), files)
+        index.copy("-".join(folder.parts[-5:]), files)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ fn what_is_bad_is_told_and_what_is_good_is_used() {
             FaultKind::HeaderPromisesMore => "holds",
             FaultKind::TextNamedDicom => "none of",
             FaultKind::MissingSlice => "missing",
-            FaultKind::TwoOrientations => "2 orientations",
+            FaultKind::WaveringOrientation => "2 orientations",
         };
         for path in &fault.paths {
             let path = cohort.canonicalize().unwrap().join(path).to_string_lossy().into_owned();

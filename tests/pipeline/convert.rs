@@ -191,6 +191,38 @@ fn a_tilted_gantry_stays_in_the_affine() {
     read_by_nibabel(&out);
     assert_eq!(told(&out)["Mivox"]["stored_as"], "int16");
     assert_eq!(files(&out.join("nifti/CT"), ".nii.gz").len(), 1);
+
+    // Without one of its slices it is no volume, unless that is wanted.
+    fs::remove_file(input.join("3")).unwrap();
+    convert(&input, &folder.path().join("refused"), &[], 1);
+    let out = folder.path().join("filled");
+    convert(&input, &out, &["--missing", "fill"], 0);
+    read_by_nibabel(&out);
+    let filled = &told(&out)["Mivox"];
+    assert_eq!((&filled["missing_slices"], &filled["source_files"]), (&1.into(), &7.into()));
+    assert!(filled["remarks"].as_str().unwrap().contains("1 of 8 slices are missing"));
+    assert_eq!(filled["tilt_degrees"], float["tilt_degrees"]);
+    let rows: Vec<CohortRow> = table::read(&out.join("cohort.parquet")).unwrap();
+    assert_eq!((rows[0].missing_slices, rows[0].shape), (1, Some([12, 10, 8])));
+    assert_eq!(convert(&input, &out, &["--missing", "guess"], 2).stdout, b"");
+    index_again_where_the_policy_changed(&input);
+}
+
+/// The stage's digest holds the policy, and its cohort what comes of it.
+fn index_again_where_the_policy_changed(input: &Path) {
+    let sources = format!("[[source]]\nname = 'ct'\npath = '{}'\n", input.display());
+    let place = Workplace::new(&Pipeline { sources: &sources, rest: SMALL });
+    let volumes = || {
+        let rows: Vec<CohortRow> = table::read(&place.results().join("cohort.parquet")).unwrap();
+        rows.iter().filter(|row| row.status == "volume").count()
+    };
+    place.run(&["index"], 2);
+    assert_eq!(volumes(), 0);
+    let pipeline = place.path("pipeline.toml");
+    let text = fs::read_to_string(&pipeline).unwrap();
+    fs::write(&pipeline, text + "[index]\nmissing = 'fill'\n").unwrap();
+    place.run(&["index"], 0);
+    assert_eq!(volumes(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use mivox::io::{
     dicom::{DicomError, open_header},
-    series::{SeriesError, read_series},
+    series::{Missing, SeriesError, assemble_with, read_series},
 };
 
 use super::{
@@ -17,13 +17,13 @@ const IMPLICIT: &str = "1.2.840.10008.1.2";
 
 /// How sequences and items are ended.
 #[derive(Clone, Copy)]
-enum Ends {
+pub enum Ends {
     Delimiters,
     Lengths,
 }
 
 /// A sequence with one item for each content.
-fn sequence(raw: &mut Raw, tag: (u16, u16), ends: Ends, items: &[Vec<u8>]) {
+pub fn sequence(raw: &mut Raw, tag: (u16, u16), ends: Ends, items: &[Vec<u8>]) {
     let length = |bytes: usize| match ends {
         Ends::Delimiters => u32::MAX,
         Ends::Lengths => bytes as u32,
@@ -43,7 +43,7 @@ fn sequence(raw: &mut Raw, tag: (u16, u16), ends: Ends, items: &[Vec<u8>]) {
 }
 
 /// A group: a sequence with one item of one text.
-fn group(raw: &mut Raw, ends: Ends, tag: (u16, u16), texts: &[(u16, u16, &str)]) {
+pub fn group(raw: &mut Raw, ends: Ends, tag: (u16, u16), texts: &[(u16, u16, &str)]) {
     let mut item = Raw::bare(raw.coding);
     for (group, element, text) in texts {
         item.text(*group, *element, b"DS", text);
@@ -139,8 +139,10 @@ fn any_byte_of_a_multi_frame_image_may_be_wrong() {
                 damaged[at] ^= flip;
                 fs::write(&file, &damaged).unwrap();
                 let Ok(header) = open_header(&file) else { continue };
-                for series in mivox::io::series::assemble(vec![header]).series {
-                    let _ = read_series(&series.slices, &series.grid);
+                for missing in [Missing::Refuse, Missing::Fill] {
+                    for series in assemble_with(vec![header.clone()], missing).series {
+                        let _ = read_series(&series.slices, &series.grid);
+                    }
                 }
             }
         }

@@ -8,19 +8,32 @@ use std::{fs, path::Path};
 
 use mivox::{
     geometry::{Affine, DVec3, affine_from_flat},
-    io::series::{Series, read_series},
+    io::series::{Missing, Series, assemble_with, read_series},
 };
 use ndarray::Array3;
 use serde::Deserialize;
 
-use super::files::{assemble_files, files_in};
+use super::files::{files_in, headers};
 
 /// Farthest that a voxel may lie from where another reader has it.
 const TOLERANCE_MM: f64 = 0.01;
 
 /// Where another reader differs, by the beginning or end of the series' name, and
 /// why. What was made has no exceptions.
-const OTHERS: [(&str, &str, &str); 17] = [
+const OTHERS: [(&str, &str, &str); 26] = [
+    ("two-orientations", "SimpleITK", "stacks both orientations"),
+    ("scout-in-series", "SimpleITK", "stacks both orientations"),
+    ("scout-in-series", "dcm2niix", "makes a volume of the scout too"),
+    ("filled-", "SimpleITK", "spreads the slices evenly"),
+    (
+        "filled-",
+        "dcm2niix",
+        "keeps the first gap for all, and adds an interpolated volume without the last slice",
+    ),
+    ("spect-in-front", "dcm2niix", "takes a negative spacing for a positive one"),
+    ("spect-gated", "SimpleITK", "stacks all volumes"),
+    ("enhanced-pet-uptake", "SimpleITK", "takes frames in the order of the file"),
+    ("enhanced-pet-uptake", "dcm2niix", "takes the rescale for the real world values"),
     ("tilt", "SimpleITK", "loses the lean of the slices"),
     ("tilt", "dcm2niix", "adds a volume with the lean resampled away"),
     ("two-frames-of-reference", "SimpleITK", "stacks both frames of reference"),
@@ -45,6 +58,14 @@ struct Row {
     name: String,
     folder: String,
     refused: Option<String>,
+    /// What is listed and makes no volume.
+    #[serde(default)]
+    kinds: Vec<String>,
+    /// Whether missing slices are to be filled.
+    #[serde(default)]
+    fill: bool,
+    /// What makes a PET standardised uptake.
+    uptake: Option<f64>,
     volumes: Vec<Volume>,
 }
 
@@ -116,7 +137,19 @@ fn voxels_lie_where_others_have_them() {
     let rows: Vec<Row> = serde_json::from_str(&index).unwrap();
     let mut failures = Vec::new();
     for row in &rows {
-        let assembly = assemble_files(&files_in(Path::new(&row.folder)));
+        let missing = if row.fill { Missing::Fill } else { Missing::Refuse };
+        let assembly = assemble_with(headers(&files_in(Path::new(&row.folder))), missing);
+        let kinds: Vec<_> = assembly.others.iter().map(|other| other.kind).collect();
+        if kinds != row.kinds {
+            failures.push(format!("{}: {kinds:?} listed", row.name));
+        }
+        for series in assembly.series.iter().filter(|_| row.uptake.is_some()) {
+            let scale = series.slices[0].scale;
+            let off = row.uptake.map_or(0.0, |uptake| (scale / uptake - 1.0).abs());
+            if off > 1e-9 || series.unit != Some("GML") {
+                failures.push(format!("{}: {scale} is not its uptake", row.name));
+            }
+        }
         if let Some(words) = &row.refused {
             let reasons: Vec<_> = assembly.refused.iter().map(|r| r.reason.to_string()).collect();
             println!("{:<34} refused: {}", row.name, reasons.join("; "));

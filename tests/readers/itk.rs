@@ -12,7 +12,7 @@ use mivox::{
     io::{
         Format,
         fields::FieldError,
-        image::{Image, ImageError, VoxelType, data_file, open_head, open_volume},
+        image::{Image, ImageError, VoxelType, data_files, open_head, open_volume},
         sniff,
     },
 };
@@ -64,7 +64,7 @@ fn affine_and_data_equal_itks() {
     for (format, count) in &counts {
         println!("SimpleITK | {format} | {count} files: affine and data equal");
     }
-    assert_eq!(counts.values().sum::<i32>(), 53);
+    assert_eq!(counts.values().sum::<i32>(), 59);
 }
 
 /// A header of one of the two formats with voxels behind it.
@@ -118,14 +118,14 @@ fn headers_that_cannot_be_trusted_are_refused_with_the_field() {
         ("(0,0,0)", "none", "space origin"),
         ("uchar", "short", "endian"),
         ("uchar", "block", "type"),
-        ("raw", "hex", "encoding"),
+        ("raw", "base64", "encoding"),
         ("RAS", "3D-left-handed", "space"),
         ("RAS", "left-right-left", "space"),
         ("(0,1,0)", "none", "axes"),
         ("", "byte skip: -2\n", "byte skip"),
         ("", "line skip: 1\n", "line skip"),
         ("", "data file: LIST\n", "data file"),
-        ("", "data file: a%03d.raw 1 9 1\n", "data file"),
+        ("", "data file: a%03d.raw 1 9\n", "data file"),
     ] {
         let Err(ImageError::Field(error)) = text.nrrd(from, to) else { panic!("{from} {to}") };
         let (FieldError::Missing { field: found }
@@ -136,6 +136,8 @@ fn headers_that_cannot_be_trusted_are_refused_with_the_field() {
         };
         assert_eq!(found, field, "{from} {to}");
     }
+    // Bytes of 7 are no digits.
+    assert!(matches!(text.nrrd("raw", "hex"), Err(ImageError::Io(_))));
     assert!(matches!(text.nrrd("(0,1,0)", "(1,0,0)"), Err(ImageError::Affine { .. })));
     assert!(matches!(text.nrrd("2 3 4", "2000000 3000 4"), Err(ImageError::TooLarge { .. })));
     assert!(matches!(text.nrrd("2 3 4", "200 300 4"), Err(ImageError::Short { .. })));
@@ -228,6 +230,41 @@ fn colours_and_complex_numbers_are_told_from_frames() {
     assert_eq!(text.meta(rgb).unwrap(), [7.0; 24]);
 }
 
+/// Each of several files has its own end, and its own checksum.
+#[test]
+fn several_data_files_are_all_needed_whole() {
+    let text = Text::new();
+    let folder = text.folder.path();
+    let header = NRRD.replace("raw", "gzip") + "data file: LIST\n1.gz\n2.gz\n";
+    let file = text.save("h.nhdr", &header, b"");
+    let write = |name: &str, values: &[u8], cut: usize| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, values).unwrap();
+        let mut bytes = gzip.finish().unwrap();
+        bytes.truncate(bytes.len() - cut);
+        fs::write(folder.join(name), bytes).unwrap();
+    };
+    let expected: Vec<u8> = (0..24).collect();
+    write("2.gz", &expected[12..], 0);
+    for (length, cut, good) in [(12, 0, true), (13, 0, true), (11, 0, false), (12, 5, false)] {
+        write("1.gz", &[&expected[..12], &[9]].concat()[..length], cut);
+        let voxels = open_volume(&file, 0).map(|(voxels, _)| voxels.into_raw_vec_and_offset().0);
+        assert_eq!(voxels.is_ok(), good, "{length} bytes, {cut} cut");
+        if let Ok(voxels) = voxels {
+            assert_eq!(voxels, expected.iter().map(|&n| f32::from(n)).collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(data_files(&file), ["1.gz", "2.gz"].map(|name| folder.join(name)));
+    fs::remove_file(folder.join("2.gz")).unwrap();
+    assert!(matches!(open_head(&file), Err(ImageError::DataFile { .. })));
+    // 24 voxels are not to be parted among five.
+    (3..8).for_each(|n| write(&format!("{n}.gz"), &expected, 0));
+    let names: String = (3..8).map(|n| format!("{n}.gz\n")).collect();
+    let header = NRRD.replace("raw", "gzip") + &format!("data file: LIST\n{names}");
+    let file = text.save("five.nhdr", &header, b"");
+    assert!(matches!(open_head(&file), Err(ImageError::DataFile { .. })));
+}
+
 #[test]
 fn a_data_file_lies_in_the_folder_of_its_header() {
     let text = Text::new();
@@ -241,7 +278,7 @@ fn a_data_file_lies_in_the_folder_of_its_header() {
         let mhd = text.save("h.mhd", &format!("{META}ElementDataFile = {name}\n"), b"");
         let (nrrd, meta) = (open_volume(&file, 0), open_volume(&mhd, 0));
         assert_eq!(nrrd.is_ok(), meta.is_ok(), "{name}");
-        assert_eq!(nrrd.is_ok(), data_file(&file).is_some() && data_file(&mhd).is_some());
+        assert_eq!(nrrd.is_ok(), !data_files(&file).is_empty() && !data_files(&mhd).is_empty());
         nrrd
     };
     assert!(name("below/data.raw").is_ok());

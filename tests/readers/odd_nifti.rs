@@ -181,7 +181,7 @@ fn a_pair_needs_its_image_beside_it() {
     let (hdr, img) = pair(&image, b"ni1\0");
     assert_eq!(sniff(&hdr).unwrap(), Format::Nifti);
     let (voxels, head) = open_volume(&hdr, 0).unwrap();
-    assert_eq!((voxels[[3, 2, 1]], head.data_file()), (23.0, Some(img.as_path())));
+    assert_eq!((voxels[[3, 2, 1]], head.data_files()), (23.0, &[img.clone()][..]));
     let upper = [image.folder.path().join("B.HDR"), image.folder.path().join("B.IMG")];
     fs::copy(&hdr, &upper[0]).unwrap();
     fs::copy(&img, &upper[1]).unwrap();

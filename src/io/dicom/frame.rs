@@ -4,7 +4,11 @@ use glam::DVec3;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DicomError, Kind, PixelLayout, mosaic, scope::Scope, tags, values::Values, walk::Walked,
+    DicomError, Kind, PixelLayout, mosaic, nuclear,
+    scope::Scope,
+    tags,
+    values::{Attributes, Values},
+    walk::Walked,
     weighting,
 };
 use crate::study::Modality;
@@ -48,6 +52,54 @@ pub struct Plane {
     pub position_mm: DVec3,
 }
 
+impl Plane {
+    /// The plane by what holds its position, its orientation and its spacing; none
+    /// where one of them is absent.
+    pub(super) fn of(
+        position: Option<&Attributes>,
+        orientation: Option<&Attributes>,
+        spacing: Option<&Attributes>,
+        layout: &PixelLayout,
+    ) -> Result<Option<Self>, DicomError> {
+        fn decimals<const N: usize>(
+            holds: Option<&Attributes>,
+            tag: tags::Tag,
+        ) -> Result<Option<[f64; N]>, DicomError> {
+            holds.map_or(Ok(None), |attributes| attributes.decimals::<N>(tag))
+        }
+        let position = decimals::<3>(position, tags::IMAGE_POSITION)?;
+        let orientation = decimals::<6>(orientation, tags::IMAGE_ORIENTATION)?;
+        let spacing = decimals::<2>(spacing, tags::PIXEL_SPACING)?;
+        let (Some(position), Some([a, b, c, d, e, f]), Some(spacing_mm)) =
+            (position, orientation, spacing)
+        else {
+            return Ok(None);
+        };
+        if spacing_mm.iter().any(|&mm| !(1e-6..1e6).contains(&mm)) {
+            return Err(DicomError::Malformed { attribute: tags::name(tags::PIXEL_SPACING) });
+        }
+        let (row, column) = (DVec3::new(a, b, c), DVec3::new(d, e, f));
+        // Files round the cosines to as few as four digits.
+        let is_unit = |v: DVec3| (v.length() - 1.0).abs() < 1e-2;
+        if !is_unit(row) || !is_unit(column) || row.dot(column).abs() > 1e-2 {
+            return Err(DicomError::Malformed { attribute: tags::name(tags::IMAGE_ORIENTATION) });
+        }
+        Ok(Some(Self {
+            rows: layout.rows,
+            columns: layout.columns,
+            spacing_mm,
+            along_row: row.normalize(),
+            along_column: column.normalize(),
+            position_mm: DVec3::from_array(position),
+        }))
+    }
+
+    /// Unit vector across the plane: along a row times along a column.
+    pub fn normal(&self) -> DVec3 {
+        self.along_row.cross(self.along_column).normalize()
+    }
+}
+
 /// Times and angle of an MR sequence, and what else tells echoes and
 /// directions apart.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -86,7 +138,13 @@ pub(super) fn frames_of(
         let whole = frame(values, 0, 1, layout)?;
         return Ok(tiles.into_iter().map(|plane| Frame { plane, ..whole.clone() }).collect());
     }
-    (0..frames as usize).map(|index| frame(values, index, frames, layout)).collect()
+    let mut found: Vec<Frame> = (0..frames as usize)
+        .map(|index| frame(values, index, frames, layout))
+        .collect::<Result<_, _>>()?;
+    for (index, frame) in found.iter_mut().enumerate() {
+        nuclear::complete(frame, values, index, frames, layout)?;
+    }
+    Ok(found)
 }
 
 fn frame(
@@ -157,37 +215,9 @@ fn plane(
     let holds = |tag| {
         if frames == 1 { Some(scope.with(tag)) } else { scope.in_groups(tag) }
     };
-    fn decimals<const N: usize>(
-        holds: Option<&super::values::Attributes>,
-        tag: tags::Tag,
-    ) -> Result<Option<[f64; N]>, DicomError> {
-        holds.map_or(Ok(None), |attributes| attributes.decimals::<N>(tag))
-    }
-    let position = decimals::<3>(holds(tags::IMAGE_POSITION), tags::IMAGE_POSITION)?;
-    let orientation = decimals::<6>(holds(tags::IMAGE_ORIENTATION), tags::IMAGE_ORIENTATION)?;
-    let spacing = decimals::<2>(holds(tags::PIXEL_SPACING), tags::PIXEL_SPACING)?;
-    let (Some(position), Some([a, b, c, d, e, f]), Some(spacing_mm)) =
-        (position, orientation, spacing)
-    else {
-        return Ok(None);
-    };
-    if spacing_mm.iter().any(|&mm| !(1e-6..1e6).contains(&mm)) {
-        return Err(DicomError::Malformed { attribute: tags::name(tags::PIXEL_SPACING) });
-    }
-    let (row, column) = (DVec3::new(a, b, c), DVec3::new(d, e, f));
-    // Files round the cosines to as few as four digits.
-    let is_unit = |v: DVec3| (v.length() - 1.0).abs() < 1e-2;
-    if !is_unit(row) || !is_unit(column) || row.dot(column).abs() > 1e-2 {
-        return Err(DicomError::Malformed { attribute: tags::name(tags::IMAGE_ORIENTATION) });
-    }
-    Ok(Some(Plane {
-        rows: layout.rows,
-        columns: layout.columns,
-        spacing_mm,
-        along_row: row.normalize(),
-        along_column: column.normalize(),
-        position_mm: DVec3::from_array(position),
-    }))
+    let [position, orientation, spacing] =
+        [tags::IMAGE_POSITION, tags::IMAGE_ORIENTATION, tags::PIXEL_SPACING].map(holds);
+    Plane::of(position, orientation, spacing, layout)
 }
 
 /// The plane of an image as if it had one frame.

@@ -146,16 +146,11 @@ fn number_of_frames(own: &Attributes) -> Result<u32, DicomError> {
 /// them g/ml of a PET.
 ///
 /// # Source
-/// DICOM PS3.3 C.8.9.1.1.3 (*Units* of PET); C.11.1.1.2 (HU is the default of CT).
+/// DICOM PS3.3 C.11.1.1.2 (HU is the default of CT).
 fn unit(values: &Values, modality: &str) -> (Option<&'static str>, Result<f64, &'static str>) {
-    const PET: [&str; 6] = ["BQML", "GML", "CM2ML", "CNTS", "PROPCNTS", "CPS"];
     match modality {
         "CT" => (Some("HU"), Err("no PET")),
-        "PT" => {
-            let words = values.own.words(tags::UNITS);
-            let unit = PET.into_iter().find(|unit| words.iter().any(|word| word == unit));
-            (unit, suv::factor(values))
-        }
+        "PT" => (suv::unit(values), suv::factor(values)),
         _ => (None, Err("no PET")),
     }
 }

@@ -36,7 +36,8 @@ impl Kind {
             class.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         match class {
-            "2" | "4" | "128" | "20" => Self::image(image_type),
+            "2" | "4" | "128" => Self::image(image_type),
+            "20" => Self::nuclear(image_type),
             // Enhanced and legacy converted CT, MR and PET: images of many frames.
             "2.1" | "2.2" | "4.1" | "4.4" | "128.1" | "130" => Self::image(image_type),
             "4.2" => Self::NotAVolume("MR spectroscopy"),
@@ -60,6 +61,21 @@ impl Kind {
             _ if is("3") || is("6") => Self::NotAVolume("ultrasound"),
             _ if is("77") => Self::NotAVolume("visible light image"),
             _ => Self::NotAVolume("other object"),
+        }
+    }
+
+    /// The third word of a nuclear medicine image says what its frames are.
+    ///
+    /// # Source
+    /// DICOM PS3.3 C.8.4.9.1.1.
+    fn nuclear(image_type: &[String]) -> Self {
+        match image_type.get(2).map(String::as_str) {
+            Some("STATIC") => Self::NotAVolume("planar scintigram"),
+            Some("DYNAMIC") => Self::NotAVolume("dynamic scintigram"),
+            Some("GATED") => Self::NotAVolume("gated scintigram"),
+            Some("WHOLE BODY") => Self::NotAVolume("whole-body scintigram"),
+            Some("TOMO" | "GATED TOMO") => Self::NotAVolume("SPECT projections"),
+            _ => Self::image(image_type),
         }
     }
 
@@ -89,6 +105,7 @@ mod tests {
         assert_eq!(kind("104.1"), Kind::NotAVolume("encapsulated document"));
         assert_eq!(kind("481.3"), Kind::NotAVolume("RT structure set"));
         assert_eq!(kind("128"), Kind::Image);
+        assert_eq!(kind("20"), Kind::Image);
     }
 
     #[test]
@@ -98,5 +115,18 @@ mod tests {
             Kind::of("1.2.840.10008.5.1.4.1.1.2", &words, "CT"),
             Kind::NotAVolume("localizer")
         );
+    }
+
+    #[test]
+    fn of_nuclear_medicine_only_reconstructions_are_volumes() {
+        let kind = |word: &str| {
+            let words = ["ORIGINAL", "PRIMARY", word, "EMISSION"].map(str::to_owned);
+            Kind::of("1.2.840.10008.5.1.4.1.1.20", &words, "NM")
+        };
+        assert_eq!(kind("RECON TOMO"), Kind::Image);
+        assert_eq!(kind("RECON GATED TOMO"), Kind::Image);
+        assert_eq!(kind("TOMO"), Kind::NotAVolume("SPECT projections"));
+        assert_eq!(kind("WHOLE BODY"), Kind::NotAVolume("whole-body scintigram"));
+        assert_eq!(kind("STATIC"), Kind::NotAVolume("planar scintigram"));
     }
 }

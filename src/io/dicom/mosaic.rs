@@ -94,12 +94,7 @@ fn normal(own: &Attributes, plane: &Plane) -> DVec3 {
     }
 }
 
-/// The numbers of an entry of a CSA header of the second kind (`SV10`); none
-/// where it is absent or the header another one.
-///
-/// # Source
-/// Siemens writes it without a specification; the layout is described in the
-/// documentation of nibabel, "Siemens format DICOM with CSA header".
+/// The numbers of an entry of a CSA header; none where it is absent.
 fn csa_numbers(csa: &[u8], name: &str) -> Vec<f64> {
     csa_texts(csa, name)
         .unwrap_or_default()
@@ -108,30 +103,54 @@ fn csa_numbers(csa: &[u8], name: &str) -> Vec<f64> {
         .collect()
 }
 
+/// Most entries of a header, and values of an entry.
+const MAX_CSA: usize = 1024;
+
+/// The values of an entry of a CSA header: of the second kind, which begins with
+/// `SV10`, or of the first, which does not and writes lengths that are too large by
+/// the number of values of its first entry.
+///
+/// # Source
+/// Siemens writes it without a specification; the layout is described in the
+/// documentation of nibabel, "Siemens format DICOM with CSA header"; the excess of
+/// the first kind is that of the first entry in SPM's reader.
 fn csa_texts(csa: &[u8], name: &str) -> Option<Vec<String>> {
-    let mut rest = csa.strip_prefix(b"SV10")?.get(4..)?;
+    let second = csa.strip_prefix(b"SV10").map(|rest| rest.get(4..));
+    let is_first = second.is_none();
+    let mut rest = second.unwrap_or(Some(csa))?;
     let number = |rest: &mut &[u8]| {
         let (four, after) = rest.split_first_chunk::<4>()?;
         *rest = after;
         Some(u32::from_le_bytes(*four) as usize)
     };
-    let entries = number(&mut rest)?.min(1024);
+    let entries = number(&mut rest)?;
+    if is_first && entries > MAX_CSA {
+        return None;
+    }
     number(&mut rest)?;
-    for _ in 0..entries {
+    let mut excess = None;
+    for _ in 0..entries.min(MAX_CSA) {
         let (head, after) = rest.split_at_checked(64)?;
         rest = after;
         let title = head.split(|&byte| byte == 0).next()?;
         for _ in 0..3 {
             number(&mut rest)?;
         }
-        let items = number(&mut rest)?.min(1024);
+        let items = number(&mut rest)?.min(MAX_CSA);
         number(&mut rest)?;
+        let excess = *excess.get_or_insert(if is_first { items } else { 0 });
         let mut texts = Vec::new();
         for _ in 0..items {
+            let lengths = [number(&mut rest)?, number(&mut rest)?];
             number(&mut rest)?;
-            let length = number(&mut rest)?;
             number(&mut rest)?;
-            number(&mut rest)?;
+            let length = if is_first {
+                // A length below the excess ends the values.
+                let Some(length) = lengths[0].checked_sub(excess) else { break };
+                length
+            } else {
+                lengths[1]
+            };
             let text = rest.get(..length)?;
             texts.push(String::from_utf8_lossy(text).into_owned());
             rest = rest.get(length.checked_next_multiple_of(4)?..).unwrap_or_default();
@@ -142,4 +161,57 @@ fn csa_texts(csa: &[u8], name: &str) -> Option<Vec<String>> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header whose entries have room for more values than they have, as Siemens
+    /// writes them.
+    fn csa(is_first: bool, entries: &[(&str, &[&str])]) -> Vec<u8> {
+        const ROOM: usize = 6;
+        let mut bytes = if is_first { Vec::new() } else { b"SV10\x04\x03\x02\x01".to_vec() };
+        let numbers = |bytes: &mut Vec<u8>, all: &[usize]| {
+            all.iter().for_each(|&n| bytes.extend((n as u32).to_le_bytes()));
+        };
+        numbers(&mut bytes, &[entries.len(), 77]);
+        for (name, values) in entries {
+            let mut title = [0; 64];
+            title[..name.len()].copy_from_slice(name.as_bytes());
+            bytes.extend(title);
+            numbers(&mut bytes, &[values.len(), 0x5349, 6, ROOM, 77]);
+            for n in 0..ROOM {
+                let mut text = values.get(n).map_or(Vec::new(), |text| text.as_bytes().to_vec());
+                if !text.is_empty() {
+                    text.push(0);
+                }
+                let excess = if is_first { ROOM } else { 0 };
+                let other = if is_first { 0 } else { text.len() };
+                numbers(&mut bytes, &[text.len() + excess, other, 77, 0]);
+                text.resize(text.len().next_multiple_of(4), 0);
+                bytes.extend(text);
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn both_kinds_of_header_are_read_and_neither_hangs_where_it_is_cut() {
+        let entries: [(&str, &[&str]); 3] = [
+            ("EchoLinePosition", &["64"]),
+            ("NumberOfImagesInMosaic", &["36"]),
+            ("SliceNormalVector", &["0.5", "-0.25", "0.75"]),
+        ];
+        for is_first in [true, false] {
+            let bytes = csa(is_first, &entries);
+            assert_eq!(csa_numbers(&bytes, "NumberOfImagesInMosaic"), [36.0]);
+            assert_eq!(csa_numbers(&bytes, "SliceNormalVector"), [0.5, -0.25, 0.75]);
+            assert!(csa_numbers(&bytes, "Absent").is_empty());
+            for cut in 0..bytes.len() {
+                let found = csa_numbers(&bytes[..cut], "NumberOfImagesInMosaic");
+                assert!(found.is_empty() || found == [36.0]);
+            }
+        }
+    }
 }

@@ -38,4 +38,16 @@ impl<'a> Scope<'a> {
         let has = |group: &&Attributes| group.bytes(tag).is_some_and(|bytes| !bytes.is_empty());
         self.frame.filter(has).or(self.shared.filter(has))
     }
+
+    /// The only real world value mapping; none where there are several.
+    ///
+    /// # Source
+    /// DICOM PS3.3 C.7.6.16.2.11.
+    pub(super) fn real_world(&self, values: &'a Values) -> Option<&'a Attributes> {
+        match values.items(tags::REAL_WORLD_MAPPING) {
+            [] => self.in_groups(tags::REAL_WORLD_SLOPE),
+            [only] => Some(only),
+            _ => None,
+        }
+    }
 }

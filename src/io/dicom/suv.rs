@@ -3,88 +3,139 @@
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 
 use super::{
+    scope::Scope,
     tags,
     values::{Attributes, Values},
 };
+
+/// What *Units* of a PET may say.
+const UNITS: [&str; 6] = ["BQML", "GML", "CM2ML", "CNTS", "PROPCNTS", "CPS"];
+
+/// *Enhanced PET Image Storage*, whose dose is in MBq.
+const ENHANCED: &str = "1.2.840.10008.5.1.4.1.1.130";
+
+/// Below it a dose cannot be in Bq, and above it cannot be in MBq.
+const LEAST_DOSE_BQ: f64 = 1e5;
+
+/// Unit of the values of a PET: its *Units*, else that of its real world values.
+///
+/// # Source
+/// DICOM PS3.3 C.8.9.1.1.3; PS3.16 CID 84, whose codes are of UCUM.
+pub(super) fn unit(values: &Values) -> Option<&'static str> {
+    let scope = Scope::of_frame(values, 0);
+    let words = scope.with(tags::UNITS).words(tags::UNITS);
+    let word = UNITS.into_iter().find(|unit| words.iter().any(|word| word == unit));
+    word.or_else(|| match &*scope.real_world(values)?.text(tags::CODE_VALUE)? {
+        "Bq/ml" | "Bq/mL" => Some("BQML"),
+        code if code.starts_with("{SUV") && code.ends_with("cm2/ml") => Some("CM2ML"),
+        code if code.starts_with("{SUV") && code.ends_with("g/ml") => Some("GML"),
+        "g/ml" => Some("GML"),
+        "{counts}" => Some("CNTS"),
+        "{counts}/s" => Some("CPS"),
+        "{propcounts}" => Some("PROPCNTS"),
+        _ => None,
+    })
+}
 
 /// How the values of a PET become g/ml, and why not.
 ///
 /// The scan's time, to which the activity was corrected, is that of the series;
 /// where that lies behind the acquisition, as in a series that was made later,
 /// GE's own; else the acquisition's, less the frame's reference time, plus the
-/// time within the frame that has its mean count rate.
+/// time within the frame that has its mean count rate. An enhanced PET says it.
 ///
 /// # Source
 /// QIBA, SUV vendor-neutral pseudo-code ("happy path" and robust version, body
-/// weight); DICOM PS3.3 C.8.9.1 (PET series), C.8.9.2 (PET isotope).
+/// weight); DICOM PS3.3 C.8.9.1 (PET series), C.8.9.2 (PET isotope), C.8.22.4 and
+/// C.8.22.6 (isotope and corrections of enhanced PET).
 pub(super) fn factor(values: &Values) -> Result<f64, &'static str> {
+    let scope = Scope::of_frame(values, 0);
     let own = &values.own;
-    let units = own.text(tags::UNITS).unwrap_or_default().to_ascii_uppercase();
     let weight_g = positive(own, tags::PATIENT_WEIGHT).map(|kg| kg * 1000.0);
-    match units.as_str() {
-        "GML" => match own.text(tags::SUV_TYPE).as_deref() {
-            None | Some("BW") => Ok(1.0),
-            _ => Err("its SUV is not by body weight"),
+    match unit(values) {
+        Some("GML") => match is_by_weight(values, &scope) {
+            true => Ok(1.0),
+            false => Err("its SUV is not by body weight"),
         },
         // Philips writes counts, and beside them what makes them SUV or Bq/ml.
-        "CNTS" => match positive(own, tags::PHILIPS_SUV_FACTOR) {
+        Some("CNTS") => match positive(own, tags::PHILIPS_SUV_FACTOR) {
             Some(factor) => Ok(factor),
             None => {
                 let to_activity = positive(own, tags::PHILIPS_ACTIVITY_FACTOR)
                     .ok_or("its counts have no factor")?;
-                Ok(to_activity * weight_g.ok_or("no patient's weight")? / dose_bq(values)?)
+                Ok(to_activity * weight_g.ok_or("no patient's weight")? / dose_bq(values, &scope)?)
             }
         },
-        "BQML" => Ok(weight_g.ok_or("no patient's weight")? / dose_bq(values)?),
+        Some("BQML") => Ok(weight_g.ok_or("no patient's weight")? / dose_bq(values, &scope)?),
         _ => Err("its unit is not Bq/ml"),
     }
 }
 
+fn is_by_weight(values: &Values, scope: &Scope<'_>) -> bool {
+    if let Some(of) = scope.with(tags::SUV_TYPE).text(tags::SUV_TYPE) {
+        return of == "BW";
+    }
+    let code = scope.real_world(values).and_then(|item| item.text(tags::CODE_VALUE));
+    code.is_none_or(|code| !code.starts_with("{SUV") || code.starts_with("{SUVbw}"))
+}
+
 /// The dose in Bq that is left at the time to which the values are corrected.
-fn dose_bq(values: &Values) -> Result<f64, &'static str> {
-    let own = &values.own;
-    let corrected = own.words(tags::CORRECTED_IMAGE);
-    if !["ATTN", "DECY"].iter().all(|word| corrected.iter().any(|found| found == word)) {
+fn dose_bq(values: &Values, scope: &Scope<'_>) -> Result<f64, &'static str> {
+    let corrected = scope.with(tags::CORRECTED_IMAGE).words(tags::CORRECTED_IMAGE);
+    let is_corrected = [("ATTN", tags::ATTENUATION_CORRECTED), ("DECY", tags::DECAY_CORRECTED)]
+        .iter()
+        .all(|(word, flag)| {
+            corrected.iter().any(|found| found == word)
+                || scope.with(*flag).text(*flag).as_deref() == Some("YES")
+        });
+    if !is_corrected {
         return Err("it is not corrected for attenuation and decay");
     }
     let [isotope] = values.items(tags::RADIOPHARMACEUTICAL) else {
         return Err("not one radiopharmaceutical");
     };
-    let dose_bq = positive(isotope, tags::TOTAL_DOSE).ok_or("no injected dose")?;
-    // Some write MBq.
-    if dose_bq < 1e5 {
-        return Err("its dose is too low to be in Bq");
-    }
-    match own.text(tags::DECAY_CORRECTION).as_deref() {
-        Some("ADMIN") => Ok(dose_bq),
-        Some("START") => {
-            let half_life_s = positive(isotope, tags::HALF_LIFE).ok_or("no half-life")?;
-            let scan = scan_start(own, half_life_s).ok_or("no time of the scan")?;
-            let injection = injection(isotope, scan).ok_or("no time of injection")?;
-            let wait_s = seconds(scan - injection);
-            if !(0.0..=86_400.0).contains(&wait_s) {
-                return Err("its injection is not within a day before the scan");
-            }
-            Ok(dose_bq * (-wait_s / half_life_s).exp2())
+    let mut dose_bq = positive(isotope, tags::TOTAL_DOSE).ok_or("no injected dose")?;
+    if dose_bq < LEAST_DOSE_BQ {
+        if values.own.text(tags::SOP_CLASS).as_deref() != Some(ENHANCED) {
+            // Some write MBq.
+            return Err("its dose is too low to be in Bq");
         }
-        _ => Err("its decay is corrected to no time that is known"),
+        dose_bq *= 1e6;
     }
+    let half_life_s = || positive(isotope, tags::HALF_LIFE).ok_or("no half-life");
+    let scan = match scope.with(tags::DECAY_CORRECTION).text(tags::DECAY_CORRECTION).as_deref() {
+        Some("ADMIN") => return Ok(dose_bq),
+        Some("START") => scan_start(scope, half_life_s()?).ok_or("no time of the scan")?,
+        _ => scope
+            .with(tags::DECAY_CORRECTION_TIME)
+            .text(tags::DECAY_CORRECTION_TIME)
+            .and_then(|text| date_time(&text))
+            .ok_or("its decay is corrected to no time that is known")?,
+    };
+    let injection = injection(isotope, scan).ok_or("no time of injection")?;
+    let wait_s = seconds(scan - injection);
+    if !(0.0..=86_400.0).contains(&wait_s) {
+        return Err("its injection is not within a day before the scan");
+    }
+    Ok(dose_bq * (-wait_s / half_life_s()?).exp2())
 }
 
-fn scan_start(own: &Attributes, half_life_s: f64) -> Option<NaiveDateTime> {
-    let acquisition = moment(own, tags::ACQUISITION_DATE, tags::ACQUISITION_TIME)
-        .or_else(|| date_time(&own.text(tags::ACQUISITION_DATE_TIME)?));
-    let series = moment(own, tags::SERIES_DATE, tags::SERIES_TIME);
+fn scan_start(scope: &Scope<'_>, half_life_s: f64) -> Option<NaiveDateTime> {
+    let stamp = |tag| date_time(&scope.with(tag).text(tag)?);
+    let positive = |tag| positive(scope.with(tag), tag);
+    let acquisition = moment(scope, tags::ACQUISITION_DATE, tags::ACQUISITION_TIME)
+        .or_else(|| stamp(tags::ACQUISITION_DATE_TIME));
+    let series = moment(scope, tags::SERIES_DATE, tags::SERIES_TIME);
     match (series, acquisition) {
         (Some(series), Some(acquisition)) if series <= acquisition => return Some(series),
         (_, None) => return None,
         _ => {}
     }
-    if let Some(scan) = own.text(tags::GE_SCAN_TIME).and_then(|text| date_time(&text)) {
+    if let Some(scan) = stamp(tags::GE_SCAN_TIME) {
         return Some(scan);
     }
-    let reference_s = positive(own, tags::FRAME_REFERENCE_TIME)? / 1000.0;
-    let duration_s = positive(own, tags::FRAME_DURATION)? / 1000.0;
+    let reference_s = positive(tags::FRAME_REFERENCE_TIME)? / 1000.0;
+    let duration_s = positive(tags::FRAME_DURATION)? / 1000.0;
     let constant = std::f64::consts::LN_2 / half_life_s;
     let decay = constant * duration_s;
     let mean_s = (decay / (1.0 - (-decay).exp())).ln() / constant;
@@ -113,9 +164,10 @@ fn positive(attributes: &Attributes, tag: tags::Tag) -> Option<f64> {
     attributes.decimal(tag).filter(|&number| number > 0.0)
 }
 
-fn moment(own: &Attributes, date: tags::Tag, time_of: tags::Tag) -> Option<NaiveDateTime> {
-    let date = NaiveDate::parse_from_str(&own.text(date)?, "%Y%m%d").ok()?;
-    Some(date.and_time(time(&own.text(time_of)?)?))
+fn moment(scope: &Scope<'_>, date: tags::Tag, time_of: tags::Tag) -> Option<NaiveDateTime> {
+    let text = |tag| scope.with(tag).text(tag);
+    let date = NaiveDate::parse_from_str(&text(date)?, "%Y%m%d").ok()?;
+    Some(date.and_time(time(&text(time_of)?)?))
 }
 
 /// # Source

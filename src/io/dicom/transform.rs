@@ -40,7 +40,8 @@ enum Mapping {
 impl Transform {
     /// Of a frame: the Modality LUT, else the rescale of its functional groups,
     /// else that of the data set, else the real world value mapping if it is the
-    /// only one, else the numbers as they are.
+    /// only one, else the numbers as they are. Of a PET without *Units* the mapping
+    /// comes first: it alone says what its values are.
     ///
     /// # Source
     /// DICOM PS3.3 C.11.1 (Modality LUT), C.7.6.16.2.9 (pixel value
@@ -63,6 +64,9 @@ impl Transform {
                 return Err(DicomError::Malformed { attribute: tags::name(tags::RESCALE_SLOPE) });
             }
             (None, None) => Mapping::real_world(values, &scope, layout),
+            _ if is_pet_without_units(values, &scope) => {
+                Mapping::real_world(values, &scope, layout)
+            }
             _ => None,
         };
         let line =
@@ -156,11 +160,7 @@ impl Mapping {
 
     /// The only real world value mapping, where it is a line.
     fn real_world(values: &Values, scope: &Scope<'_>, layout: &PixelLayout) -> Option<Self> {
-        let item = match values.items(tags::REAL_WORLD_MAPPING) {
-            [] => scope.in_groups(tags::REAL_WORLD_SLOPE)?,
-            [only] => only,
-            _ => return None,
-        };
+        let item = scope.real_world(values)?;
         let slope = item.f64(tags::REAL_WORLD_SLOPE).filter(|&slope| slope != 0.0)?;
         let intercept = item.f64(tags::REAL_WORLD_INTERCEPT)?;
         let end = |tag| {
@@ -171,6 +171,12 @@ impl Mapping {
         let last = end(tags::REAL_WORLD_LAST).unwrap_or(f64::INFINITY);
         Some(Self::Part { slope, intercept, first, last })
     }
+}
+
+fn is_pet_without_units(values: &Values, scope: &Scope<'_>) -> bool {
+    values.own.text(tags::MODALITY).as_deref() == Some("PT")
+        && scope.with(tags::UNITS).text(tags::UNITS).is_none()
+        && scope.real_world(values).is_some_and(|item| item.text(tags::CODE_VALUE).is_some())
 }
 
 fn padding(own: &Attributes, layout: &PixelLayout) -> Option<(f64, f64)> {

@@ -141,6 +141,12 @@ impl Attributes {
         self.u16(tag)?.ok_or(DicomError::Missing { attribute: tags::name(tag) })
     }
 
+    /// One of the binary 16-bit numbers of an attribute (US), counted from 0.
+    pub(super) fn u16_at(&self, tag: Tag, index: usize) -> Option<u16> {
+        let pair = self.bytes(tag)?.as_chunks::<2>().0.get(index)?;
+        Some(self.encoding.u16(*pair))
+    }
+
     /// All binary 16-bit numbers of an attribute (US, SS as bits, OW).
     pub(super) fn u16s(&self, tag: Tag) -> Vec<u16> {
         let pairs = self.bytes(tag).unwrap_or_default().as_chunks::<2>().0;

@@ -44,6 +44,38 @@ pub(in crate::io) fn named(header: &Path, name: &str) -> Result<PathBuf, ImageEr
     checked(path)
 }
 
+/// Most files that a pattern stands for: as many as a volume has slices at most.
+const MAX_NUMBERED: usize = 1 << 16;
+
+/// The names that `NAME%03d.raw FIRST LAST STEP` stands for, as NRRD and MetaImage have
+/// it; a further number, how many axes a file has, changes nothing: files follow one
+/// another. None where it is no such pattern.
+pub(in crate::io) fn numbered(pattern: &str) -> Option<Vec<String>> {
+    let words: Vec<&str> = pattern.split_ascii_whitespace().collect();
+    let [name, first, last, step] = *words.first_chunk::<4>()?;
+    if words.len() > 5 {
+        return None;
+    }
+    let [first, last, step] = [first, last, step].map(|word| word.parse::<i64>().ok());
+    let (first, last, step) = (first?, last?, step?);
+    let (before, rest) = name.split_once('%')?;
+    let at = rest.find(['d', 'i', 'u'])?;
+    let (width, after) = (&rest[..at], &rest[at + 1..]);
+    if after.contains('%') || width.len() > 3 {
+        return None;
+    }
+    let zeros = width.starts_with('0');
+    let width: usize = if width.is_empty() { 0 } else { width.parse().ok()? };
+    let count = last.checked_sub(first)?.checked_div(step)?;
+    let count = usize::try_from(count).ok().filter(|&count| count < MAX_NUMBERED)?;
+    let number = |n: usize| first + step * n as i64;
+    let name = |n: usize| match zeros {
+        true => format!("{before}{:0width$}{after}", number(n)),
+        false => format!("{before}{:width$}{after}", number(n)),
+    };
+    Some((0..=count).map(name).collect())
+}
+
 /// The file of the voxels of a pair, whose two names differ in their endings.
 ///
 /// # Errors
@@ -78,5 +110,32 @@ fn checked(path: PathBuf) -> Result<PathBuf, ImageError> {
         Some(_) => Ok(path),
         None if path.exists() => Err(refuse("is no regular file")),
         None => Err(refuse("is missing")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_stands_for_its_names() {
+        assert_eq!(numbered("a%03d.raw 8 10 1").unwrap(), ["a008.raw", "a009.raw", "a010.raw"]);
+        assert_eq!(numbered("%d 5 1 -2 2").unwrap(), ["5", "3", "1"]);
+        assert_eq!(numbered("a%2i.raw 9 10 1").unwrap(), ["a 9.raw", "a10.raw"]);
+        for wrong in [
+            "a.raw",
+            "a%d.raw",
+            "a%d.raw 1 2",
+            "a%d.raw 1 2 0",
+            "a%d.raw 2 1 1",
+            "a%d%d.raw 1 2 1",
+            "a%s.raw 1 2 1",
+            "a%d.raw 1 x 1",
+            "a%0999d.raw 1 2 1",
+            "a%d.raw 1 9000000000000000000 1",
+            "a%d.raw -9223372036854775808 9223372036854775807 1",
+        ] {
+            assert!(numbered(wrong).is_none(), "{wrong}");
+        }
     }
 }

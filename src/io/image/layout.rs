@@ -20,16 +20,18 @@ pub(in crate::io) enum Coding {
     Bzip2,
     /// Numbers as text, parted by white space.
     Text,
+    /// Bytes as two hexadecimal digits each.
+    Hex,
 }
 
 /// Where the voxels of an image lie.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::io) struct Layout {
-    /// The file that holds them, where it is not the header's own.
-    pub(in crate::io) data_file: Option<PathBuf>,
+    /// The files that hold them, each as much, where it is not the header's own.
+    pub(in crate::io) data_files: Vec<PathBuf>,
     /// How they are coded.
     pub(in crate::io) coding: Coding,
-    /// Bytes of the file before the coded ones; `None`: so many that the
+    /// Bytes of a file before the coded ones; `None`: so many that the
     /// voxels end where the file ends.
     pub(in crate::io) start: Option<u64>,
     /// Bytes to pass over after decoding.

@@ -66,7 +66,11 @@ impl<T: Mappable> Mapped<T> {
         if head.layout.big_endian != cfg!(target_endian = "big") && size_of::<T>() > 1 {
             return refuse("its bytes have another order than this machine's");
         }
-        let file = File::open(head.data_file().unwrap_or(path))?;
+        let file = match head.data_files() {
+            [] => File::open(path)?,
+            [only] => File::open(only)?,
+            _ => return refuse("its voxels are in several files"),
+        };
         // SAFETY: the map is read-only. That the file does not change while it
         // is mapped is what the caller knows of it; mivox maps prepared volumes,
         // which are written under another name, renamed when complete, and

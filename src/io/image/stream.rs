@@ -1,22 +1,21 @@
 //! The bytes of the voxels, decoded, frame after frame.
 
 use std::{
-    io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom},
-    path::PathBuf,
+    io::{self, ErrorKind, Read},
+    path::Path,
 };
-
-use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
-
-use crate::io::archive;
 
 use super::{
     Coding, ImageError, ImageHead, Layout, VoxelType, layout::frame_len, memory::room,
     voxel::decode,
 };
 
+mod files;
+mod hex;
 mod text;
 
-use text::TextNumbers;
+use crate::io::archive;
+use files::{Files, Part, Reader};
 
 /// Bytes read at a time: enough to keep the inflater busy, small in a cache.
 const CHUNK: usize = 1 << 18;
@@ -43,17 +42,14 @@ const BOMB_RATIO: u64 = 500;
 /// Most frames whose voxels may alternate: a chunk holds one voxel of each.
 const MAX_INTERLEAVED: usize = 1 << 16;
 
-/// The file of the voxels, and how far it has been decoded.
+/// The files of the voxels, and how far they have been decoded.
 pub(super) struct Stream {
-    file: PathBuf,
-    /// Bytes of the file before the coded voxels, and their number.
-    start: u64,
-    coded: u64,
+    files: Files,
     /// Bytes of one frame, and of all.
     frame_len: u64,
     total: u64,
     /// Where decoding stands, counted from the first byte of the first frame.
-    reader: Option<(Box<dyn Read + Send>, u64)>,
+    reader: Option<(Reader, u64)>,
     /// Whether it is known that no frame is cut off.
     whole: bool,
 }
@@ -71,40 +67,29 @@ fn decoded_type(head: &ImageHead) -> VoxelType {
 }
 
 impl Stream {
-    /// Checks that the file can hold what the header promises.
-    pub(super) fn open(head: &ImageHead, file: PathBuf) -> Result<Self, ImageError> {
+    /// Checks that the files can hold what the header promises; those of the layout, or
+    /// the header's own.
+    pub(super) fn open(head: &ImageHead, own: &Path) -> Result<Self, ImageError> {
         let layout = &head.layout;
-        let len =
-            archive::len(&file).ok_or(ImageError::DataFile { reason: "is no regular file" })?;
         if layout.interleaved > MAX_INTERLEAVED {
             return Err(ImageError::Unsupported { what: "more than 65536 alternating frames" });
         }
         let too_large = || ImageError::TooLarge { shape: head.grid.shape };
         let frame_len = frame_len(head.grid.shape, decoded_type(head), head.frames)?;
         let total = frame_len.checked_mul(head.frames as u64).ok_or_else(too_large)?;
-        let decoded = total.checked_add(layout.skip).ok_or_else(too_large)?;
-        let start = layout.start.unwrap_or(len.saturating_sub(decoded));
-        let left = len.saturating_sub(start);
-        if let Some(stored) = layout.stored.filter(|&stored| stored > left) {
-            return Err(ImageError::Short { promised: start.saturating_add(stored), found: len });
+        let count = layout.data_files.len().max(1) as u64;
+        if !total.is_multiple_of(count) {
+            return Err(ImageError::DataFile { reason: "is one of several of unequal size" });
         }
-        let coded = layout.stored.unwrap_or(left);
-        let most = match layout.coding {
-            Coding::Raw => coded,
-            Coding::Gzip | Coding::Zlib => coded.saturating_mul(DEFLATE_RATIO),
-            Coding::Bzip2 => coded.saturating_mul(BZIP2_RATIO),
-            // A digit and a space become eight bytes.
-            Coding::Text => coded.saturating_mul(4),
-        };
-        if decoded > most || start > len {
-            let (promised, found) = (start.saturating_add(decoded), start.saturating_add(most));
-            return Err(ImageError::Short { promised, found });
-        }
-        if layout.coding != Coding::Raw && decoded > BOMB_LEN && decoded / BOMB_RATIO > coded {
-            return Err(ImageError::Bomb { promised: decoded, coded });
-        }
+        let part_len = total / count;
+        let decoded = part_len.checked_add(layout.skip).ok_or_else(too_large)?;
+        let own = [own.to_owned()];
+        let names = if layout.data_files.is_empty() { &own[..] } else { &layout.data_files };
+        let parts = names.iter().map(|file| part(file, layout, decoded));
+        let parts: Vec<Part> = parts.collect::<Result<_, _>>()?;
         let whole = layout.coding == Coding::Raw || layout.stored.is_some();
-        Ok(Self { file, start, coded, frame_len, total, reader: None, whole })
+        let files = Files { parts, coding: layout.coding, skip: layout.skip, part_len };
+        Ok(Self { files, frame_len, total, reader: None, whole })
     }
 
     /// The voxels of a frame, in the order of the grid.
@@ -173,33 +158,14 @@ impl Stream {
             return Ok(());
         }
         if layout.coding == Coding::Raw {
-            let mut file = archive::open(&self.file)?;
-            file.seek(SeekFrom::Start(self.start + layout.skip + at))?;
-            self.reader = Some((Box::new(file), at));
+            self.reader = Some((self.files.from(at)?, at));
             return Ok(());
         }
         if position.is_none_or(|position| position > at) {
-            self.reader = Some((self.decoder(layout.coding)?, 0));
-            self.pass(layout.skip)?;
-            if let Some((_, position)) = &mut self.reader {
-                *position = 0;
-            }
+            self.reader = Some((self.files.reader(), 0));
         }
         let position = self.reader.as_ref().map_or(0, |(_, position)| *position);
         self.pass(at - position)
-    }
-
-    fn decoder(&self, coding: Coding) -> io::Result<Box<dyn Read + Send>> {
-        let mut file = archive::open(&self.file)?;
-        file.seek(SeekFrom::Start(self.start))?;
-        let coded = BufReader::with_capacity(1 << 16, file.take(self.coded));
-        Ok(match coding {
-            Coding::Raw => Box::new(coded),
-            Coding::Gzip => Box::new(MultiGzDecoder::new(coded)),
-            Coding::Zlib => Box::new(ZlibDecoder::new(coded)),
-            Coding::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(coded)),
-            Coding::Text => Box::new(TextNumbers::new(coded)),
-        })
     }
 
     /// Decodes to the end once, so that no frame of a file that is cut is used.
@@ -207,15 +173,9 @@ impl Stream {
     /// The last four bytes of gzip say how many it holds: where they say what
     /// the header promises, nothing is cut off.
     fn check_end(&mut self, layout: &Layout) -> Result<(), ImageError> {
-        if layout.coding == Coding::Gzip {
-            let mut file = archive::open(&self.file)?;
-            file.seek(SeekFrom::Start((self.start + self.coded).saturating_sub(4)))?;
-            let mut size = [0; 4];
-            file.read_exact(&mut size)?;
-            if u32::from_le_bytes(size) == (layout.skip + self.total) as u32 {
-                self.whole = true;
-                return Ok(());
-            }
+        if layout.coding == Coding::Gzip && self.files.gzip_sizes_fit()? {
+            self.whole = true;
+            return Ok(());
         }
         self.go_to(0, layout)?;
         let passed = self.pass(self.total);
@@ -250,4 +210,31 @@ impl Stream {
         let found = self.reader.as_ref().map_or(0, |(_, position)| *position);
         ImageError::Short { promised: self.total, found }
     }
+}
+
+/// Where the coded voxels of a file lie, which must be able to hold so many bytes.
+fn part(file: &Path, layout: &Layout, decoded: u64) -> Result<Part, ImageError> {
+    let len = archive::len(file).ok_or(ImageError::DataFile { reason: "is no regular file" })?;
+    let start = layout.start.unwrap_or(len.saturating_sub(decoded));
+    let left = len.saturating_sub(start);
+    if let Some(stored) = layout.stored.filter(|&stored| stored > left) {
+        return Err(ImageError::Short { promised: start.saturating_add(stored), found: len });
+    }
+    let coded = layout.stored.unwrap_or(left);
+    let most = match layout.coding {
+        Coding::Raw => coded,
+        Coding::Gzip | Coding::Zlib => coded.saturating_mul(DEFLATE_RATIO),
+        Coding::Bzip2 => coded.saturating_mul(BZIP2_RATIO),
+        // A digit and a space become eight bytes.
+        Coding::Text => coded.saturating_mul(4),
+        Coding::Hex => coded / 2,
+    };
+    if decoded > most || start > len {
+        let (promised, found) = (start.saturating_add(decoded), start.saturating_add(most));
+        return Err(ImageError::Short { promised, found });
+    }
+    if layout.coding != Coding::Raw && decoded > BOMB_LEN && decoded / BOMB_RATIO > coded {
+        return Err(ImageError::Bomb { promised: decoded, coded });
+    }
+    Ok(Part { file: file.to_owned(), start, coded })
 }

@@ -90,6 +90,19 @@ pub enum SeriesError {
         /// Slices that are there.
         slices: usize,
     },
+    /// More slices are missing than are filled.
+    #[error(
+        "{missing} of {slices} slices are missing, {in_a_row} one behind the other: at most a \
+         quarter is filled, and three one behind the other"
+    )]
+    TooManyMissing {
+        /// Slices that are not there.
+        missing: usize,
+        /// Most of them one behind the other.
+        in_a_row: usize,
+        /// Slices with them.
+        slices: usize,
+    },
     /// The positions do not lie on a line.
     #[error("slice {slice} lies {off_mm:.3} mm beside the line from the first to the last")]
     Crooked {
@@ -113,10 +126,10 @@ pub enum SeriesError {
         /// Voxels along (i, j, k).
         shape: [usize; 3],
     },
-    /// The files are not as many as the grid has slices.
-    #[error("{files} files for a grid of {slices} slices")]
+    /// The slices that there are do not cover the grid.
+    #[error("{files} slices do not cover a grid of {slices} slices")]
     FileCount {
-        /// Number of files.
+        /// Number of slices that there are.
         files: usize,
         /// Slices of the grid.
         slices: usize,

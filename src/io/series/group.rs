@@ -6,17 +6,14 @@ use std::{
     path::Path,
 };
 
-use super::{SeriesError, image::Image};
+use super::{SeriesError, image::Image, orientation};
 use crate::{
     io::{
         archive,
-        dicom::{Frame, Instance, Plane},
+        dicom::{Frame, Instance},
     },
     study::Identity,
 };
-
-/// Largest difference between direction cosines of parallel planes.
-const SAME_COSINE: f64 = 1e-4;
 
 /// Largest relative difference of echo time, repetition time and flip angle,
 /// which scanners adjust a little from slice to slice.
@@ -128,30 +125,6 @@ pub(super) fn check_frames(images: &[Instance]) -> Result<(), SeriesError> {
     }
 }
 
-pub(super) fn check_orientations(images: &[Image]) -> Result<(), SeriesError> {
-    let mut seen: Vec<&Plane> = Vec::new();
-    for plane in images.iter().filter_map(|image| image.frame().plane.as_ref()) {
-        if !seen.iter().any(|other| parallel(other, plane)) {
-            seen.push(plane);
-        }
-        if seen.len() > MAX_ORIENTATIONS {
-            break;
-        }
-    }
-    match seen.len() {
-        0 | 1 => Ok(()),
-        orientations => Err(SeriesError::Orientations { orientations }),
-    }
-}
-
-/// Where counting stops: a rotating stack may have one for every image.
-const MAX_ORIENTATIONS: usize = 100;
-
-fn parallel(a: &Plane, b: &Plane) -> bool {
-    let near = |a: glam::DVec3, b: glam::DVec3| (a - b).abs().max_element() <= SAME_COSINE;
-    near(a.along_row, b.along_row) && near(a.along_column, b.along_column)
-}
-
 /// Splits a series by what makes its images incomparable. The parts come in
 /// the order of their echo, their image type and their first instance.
 pub(super) fn split(images: Vec<Image>) -> Vec<Vec<Image>> {
@@ -171,6 +144,22 @@ pub(super) fn split(images: Vec<Image>) -> Vec<Vec<Image>> {
         (echo, first, one)
     });
     parts
+}
+
+/// What parts of a series differ in, each from the first, in words for a remark.
+pub(super) fn differences(parts: &[Vec<Image>]) -> String {
+    let mut firsts = parts.iter().filter_map(|part| part.first());
+    let Some(first) = firsts.next() else { return String::new() };
+    let mut words: Vec<&str> = Vec::new();
+    for other in firsts {
+        let found = Coarse::of(first).differences(&Coarse::of(other));
+        for word in found.into_iter().chain(fine_differences(first, other)) {
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+    }
+    words.join(", ")
 }
 
 /// What must be equal word for word.
@@ -200,23 +189,46 @@ impl Coarse {
             unit: instance.unit,
         }
     }
+
+    fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = [
+            (self.sop_class != other.sop_class, "SOP class"),
+            (self.frame_of_reference != other.frame_of_reference, "frame of reference"),
+            (self.size != other.size, "size"),
+            (self.image_type != other.image_type, "image type"),
+            (self.echo_number != other.echo_number, "echo number"),
+            (self.stack != other.stack, "stack"),
+            (self.unit != other.unit, "unit"),
+        ];
+        pairs.into_iter().filter_map(|(differs, word)| differs.then_some(word)).collect()
+    }
 }
 
-/// Whether the numbers agree, up to rounding.
+/// Whether orientation and numbers agree, up to rounding.
 fn alike(a: &Image, b: &Image) -> bool {
+    fine_differences(a, b).next().is_none()
+}
+
+/// In which numbers two images differ by more than rounding.
+fn fine_differences(a: &Image, b: &Image) -> impl Iterator<Item = &'static str> {
     let (a, b) = (a.frame(), b.frame());
     let spacing = |frame: &Frame, axis: usize| frame.plane.map(|plane| plane.spacing_mm[axis]);
     let (ta, tb) = (a.timing, b.timing);
     let pairs = [
-        (spacing(a, 0), spacing(b, 0), SAME_SPACING),
-        (spacing(a, 1), spacing(b, 1), SAME_SPACING),
-        (ta.echo_ms, tb.echo_ms, SAME_NUMBER),
-        (ta.repetition_ms, tb.repetition_ms, SAME_NUMBER),
-        (ta.inversion_ms, tb.inversion_ms, SAME_NUMBER),
-        (ta.flip_degrees, tb.flip_degrees, SAME_NUMBER),
+        (spacing(a, 0), spacing(b, 0), SAME_SPACING, "pixel spacing"),
+        (spacing(a, 1), spacing(b, 1), SAME_SPACING, "pixel spacing"),
+        (ta.echo_ms, tb.echo_ms, SAME_NUMBER, "echo time"),
+        (ta.repetition_ms, tb.repetition_ms, SAME_NUMBER, "repetition time"),
+        (ta.inversion_ms, tb.inversion_ms, SAME_NUMBER, "inversion time"),
+        (ta.flip_degrees, tb.flip_degrees, SAME_NUMBER, "flip angle"),
     ];
-    pairs.into_iter().all(|pair| match pair {
-        (Some(a), Some(b), same) => (a - b).abs() <= same * a.abs().max(b.abs()),
-        (a, b, _) => a == b,
-    })
+    let turned = a.plane.zip(b.plane).is_some_and(|(a, b)| !orientation::same(&a, &b));
+    let numbers = pairs.into_iter().filter_map(|(a, b, same, word)| {
+        let equal = match (a, b) {
+            (Some(a), Some(b)) => (a - b).abs() <= same * a.abs().max(b.abs()),
+            (a, b) => a == b,
+        };
+        (!equal).then_some(word)
+    });
+    turned.then_some("orientation").into_iter().chain(numbers)
 }

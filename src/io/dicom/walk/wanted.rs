@@ -19,7 +19,7 @@ const SEQUENCES: [Tag; 8] = [
 
 /// Functional groups: the values of their only item belong to the item of the
 /// shared or per-frame sequence around them.
-const GROUPS: [Tag; 17] = [
+const GROUPS: [Tag; 18] = [
     tags::DIFFUSION_GRADIENT,
     tags::MR_TIMING,
     tags::MR_ECHO,
@@ -37,6 +37,7 @@ const GROUPS: [Tag; 17] = [
     tags::PIXEL_MEASURES,
     tags::PIXEL_VALUE_TRANSFORMATION,
     tags::REAL_WORLD_MAPPING,
+    tags::MEASUREMENT_UNITS,
 ];
 
 /// Private elements that are kept, by the name of their block.
@@ -88,6 +89,17 @@ impl Into {
             Self::Item { sequence, index }
                 if matches!(sequence, tags::SHARED_GROUPS | tags::PER_FRAME_GROUPS)
                     && GROUPS.contains(&tag) =>
+            {
+                Self::Items { sequence: tag, within: Some((sequence, index)) }
+            }
+            // A legacy-converted PET keeps it among what is not assigned.
+            Self::Item { sequence: tags::SHARED_GROUPS, .. }
+                if tag == tags::RADIOPHARMACEUTICAL =>
+            {
+                Self::Items { sequence: tag, within: None }
+            }
+            Self::Item { sequence, index }
+                if sequence == tags::REAL_WORLD_MAPPING && tag == tags::MEASUREMENT_UNITS =>
             {
                 Self::Items { sequence: tag, within: Some((sequence, index)) }
             }
