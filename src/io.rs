@@ -8,6 +8,7 @@
 //! Every input is hostile until read: nothing is allocated because a header
 //! says so, and no message repeats a path, a patient attribute or a UID.
 
+mod bomb;
 pub mod dicom;
 pub mod fields;
 mod gunzip;

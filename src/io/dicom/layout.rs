@@ -1,9 +1,11 @@
 //! How pixels are stored.
 
+use serde::{Deserialize, Serialize};
+
 use super::{DicomError, tags, values::Attributes};
 
 /// How the pixels of an instance are stored.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PixelLayout {
     /// *Rows*.
@@ -27,7 +29,7 @@ pub struct PixelLayout {
 }
 
 /// What the samples of a pixel mean, as far as it matters to read them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Photometric {
     /// MONOCHROME1 and MONOCHROME2. The former is inverted for eyes only.

@@ -8,8 +8,10 @@ use std::{
 use flate2::bufread::DeflateDecoder;
 
 use super::DicomError;
+use crate::io::bomb::most_of;
 
-/// Most bytes that a deflated data set may become: a bomb ends here.
+/// Most bytes that a deflated data set may become, however long it is: a bomb ends
+/// here.
 const MAX_INFLATED: u64 = 1 << 30;
 
 /// A header and its neighbours in one read.
@@ -62,9 +64,10 @@ impl Source {
         };
         // What was peeked at belongs to the deflated stream.
         file.seek_relative(-(self.peeked.len() as i64))?;
+        let end = most_of(self.end.saturating_sub(self.at)).min(MAX_INFLATED);
         let data = BufReader::with_capacity(BUFFER, DeflateDecoder::new(file));
         let bytes = Bytes::Inflated(Box::new(data));
-        Ok(Self { bytes, peeked: Vec::new(), at: 0, end: MAX_INFLATED })
+        Ok(Self { bytes, peeked: Vec::new(), at: 0, end })
     }
 
     /// The same bytes where [`Source::jump`] can reach any of the next ones: of a
