@@ -2,6 +2,7 @@
 
 mod bids;
 mod build;
+mod damaged;
 mod look;
 pub mod naming;
 mod record;

@@ -11,7 +11,6 @@ mod readers {
     mod images;
     mod itk;
     mod made;
-    mod mutations;
     mod nibabel;
     mod odd_nifti;
     mod pixels;

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::{
     Cohort, CohortRow, Found, Link, Quarantined, Source,
+    damaged::{self, Damaged},
     look::{Content, Looked, look_at},
     naming::{self, Named},
 };
@@ -18,7 +19,7 @@ use crate::{
         Format,
         dicom::Instance,
         image::ImageHead,
-        series::{self, SliceSource},
+        series::{self, SeriesError, SliceSource},
     },
     progress::Progress,
     study::{Identity, Kind, Pseudonymizer},
@@ -57,7 +58,7 @@ impl<'a> Builder<'a> {
             .collect();
         let data_files: HashSet<PathBuf> =
             looked.iter().filter_map(|looked| looked.data_file.clone()).collect();
-        let mut instances = Vec::new();
+        let (mut instances, mut damaged) = (Vec::new(), Damaged::default());
         self.cohort.files += files.len();
         for (file, looked) in files.iter().zip(looked) {
             if data_files.contains(&file.path) {
@@ -70,10 +71,13 @@ impl<'a> Builder<'a> {
                 Ok(Content::Image(head, named)) => {
                     self.add_image(&file.path, &head, named.as_ref())
                 }
-                Err(error) => self.refuse(&file.path, None, &error),
+                Err(error) => {
+                    damaged.note(&file.path, &error);
+                    self.refuse(&file.path, None, &error);
+                }
             }
         }
-        self.add_dicom(instances);
+        self.add_dicom(instances, &damaged);
         self.cohort
     }
 
@@ -166,13 +170,18 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn add_dicom(&mut self, instances: Vec<Instance>) {
+    fn add_dicom(&mut self, instances: Vec<Instance>, damaged: &Damaged) {
+        let lacking = damaged.by_series(&instances);
         let assembly = series::assemble(instances);
         for found in assembly.series {
+            let files = SliceSource::files(&found.slices);
+            if let Err(reason) = damaged::check(&lacking, &found.identity.series, &found.slices) {
+                self.refuse_series(Some(&found.identity), &files, &reason);
+                continue;
+            }
             let modality = found.modality.as_str();
             let frame = found.frame_of_reference.as_deref();
             let frame = frame.map(|uid| self.link(Kind::Frame, "frame", uid));
-            let files = SliceSource::files(&found.slices);
             let row = self.row(&found.identity, Format::Dicom, modality, &files);
             let row = CohortRow {
                 body_part: found.body_part.map(str::to_owned),
@@ -191,13 +200,22 @@ impl<'a> Builder<'a> {
             self.add_other(&other.identity, Format::Dicom, other.kind, &other.files);
         }
         for refused in assembly.refused {
-            let series = refused.identity.as_ref().map(|identity| {
-                self.link(Kind::Subject, "subject", &identity.subject);
-                self.link(Kind::Series, "series", &identity.series)
-            });
-            for path in &refused.files {
-                self.refuse(path, series.as_deref(), &refused.reason);
-            }
+            self.refuse_series(refused.identity.as_ref(), &refused.files, &refused.reason);
+        }
+    }
+
+    fn refuse_series(
+        &mut self,
+        identity: Option<&Identity>,
+        files: &[PathBuf],
+        reason: &SeriesError,
+    ) {
+        let series = identity.map(|identity| {
+            self.link(Kind::Subject, "subject", &identity.subject);
+            self.link(Kind::Series, "series", &identity.series)
+        });
+        for path in files {
+            self.refuse(path, series.as_deref(), reason);
         }
     }
 

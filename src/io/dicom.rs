@@ -35,7 +35,7 @@ mod write;
 
 pub use codec::{DECODER_COMMAND, DECODER_MEMORY, DecoderFault, decode_in, serve_decoder};
 pub use frame::{Frame, MrTiming, Plane};
-pub use header::open_header;
+pub use header::{open_header, series_of_damaged};
 pub use instance::Instance;
 pub use kind::Kind;
 pub use layout::{Photometric, PixelLayout};

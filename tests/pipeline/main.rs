@@ -7,8 +7,12 @@ mod boxes;
 mod encoders;
 mod command_line;
 mod convert;
+mod hostile;
 mod images;
 mod learning;
+#[path = "../readers/raw.rs"]
+#[allow(dead_code)]
+mod raw;
 mod resume;
 mod shared_scans;
 mod show;

@@ -1,5 +1,7 @@
 //! What is known of each frame without its pixels.
 
+use std::sync::Arc;
+
 use glam::DVec3;
 
 use super::{
@@ -17,7 +19,7 @@ pub struct Frame {
     /// What was measured, where it is one of the modalities that are known.
     pub modality: Option<Modality>,
     /// *Image Type*, or *Frame Type* with the complex component; upper case.
-    pub image_type: Vec<String>,
+    pub image_type: Arc<[String]>,
     /// Timing of MR.
     pub timing: MrTiming,
     /// *Temporal Position Identifier* or *Index*.
@@ -85,7 +87,17 @@ pub(super) fn frames_of(
         let whole = frame(values, 0, 1, layout)?;
         return Ok(tiles.into_iter().map(|plane| Frame { plane, ..whole.clone() }).collect());
     }
-    (0..frames as usize).map(|index| frame(values, index, frames, layout)).collect()
+    // Frames that say the same share it: a file may have as many as it has bits.
+    let mut last: Arc<[String]> = Arc::from([]);
+    let mut shared = |mut frame: Frame| {
+        if frame.image_type == last {
+            frame.image_type = last.clone();
+        }
+        last = frame.image_type.clone();
+        frame
+    };
+    let frames_of = (0..frames as usize).map(|index| frame(values, index, frames, layout));
+    frames_of.map(|frame| frame.map(&mut shared)).collect()
 }
 
 fn frame(
@@ -116,7 +128,7 @@ fn frame(
     Ok(Frame {
         plane: plane(&scope, frames, layout)?,
         modality,
-        image_type,
+        image_type: image_type.into(),
         timing,
         temporal_position: index.first().map(|&n| i64::from(n)).or(identifier.map(|n| n as i64)),
         gradient: gradient.first_chunk::<3>().copied(),

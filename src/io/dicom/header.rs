@@ -8,7 +8,7 @@ use super::{
     source::Source,
     suv, tags,
     values::{Attributes, Values},
-    walk::{Walked, walk},
+    walk::{Walked, salvage, walk},
 };
 use crate::study::known_body_part;
 
@@ -24,6 +24,13 @@ use crate::study::known_body_part;
 /// DICOM PS3.3 C.7.6.2 (plane), C.7.6.3 (pixels), C.7.6.16 (multi-frame).
 pub fn open_header(path: &Path) -> Result<Instance, DicomError> {
     Ok(open(path)?.instance)
+}
+
+/// *Series Instance UID* of a file that [`open_header`] refuses, where it stands
+/// before the damage.
+pub fn series_of_damaged(path: &Path) -> Option<String> {
+    let values = salvage(Source::new(File::open(path).ok()?).ok()?)?;
+    values.own.text(tags::SERIES_INSTANCE).map(|uid| uid.into_owned())
 }
 
 /// A file whose header was read.

@@ -77,6 +77,9 @@ impl Source {
             return Ok(self);
         }
         let (at, found) = (self.at, self.take(announced)?);
+        // What ends early is not whole, even where it holds every pixel.
+        let left = self.left();
+        io::copy(&mut self.bytes.reader().take(left), &mut io::sink())?;
         let bytes = Bytes::Memory(Cursor::new(found));
         Ok(Self { bytes, peeked: Vec::new(), at, end: at + announced })
     }

@@ -1,6 +1,9 @@
 //! The voxels of a series.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use glam::DVec3;
 use ndarray::{Array3, parallel::prelude::*};
@@ -8,7 +11,10 @@ use ndarray::{Array3, parallel::prelude::*};
 use super::{SeriesError, SliceSource, stack::place_tolerance_mm};
 use crate::{
     geometry::{Grid, ras_from_lps},
-    io::dicom::{DicomError, FrameReader, Kind, Plane},
+    io::{
+        bomb::is_bomb,
+        dicom::{DicomError, FrameReader, Kind, Plane},
+    },
 };
 
 /// The voxels `[k, j, i]` of a series after rescale, in the unit of the series;
@@ -22,7 +28,8 @@ use crate::{
 ///
 /// # Errors
 /// [`SeriesError::Moved`] where a slice is not where the grid has it,
-/// [`SeriesError::Slice`] where one cannot be read; the first one by number.
+/// [`SeriesError::Slice`] where one cannot be read, the first one by number;
+/// [`SeriesError::Bomb`] where the files are too short for their volume.
 ///
 /// # Source
 /// DICOM PS3.3 C.11.1.1.2 (rescale), C.8.9.4 (PET).
@@ -32,9 +39,8 @@ pub fn read_series(slices: &[SliceSource], grid: &Grid) -> Result<Array3<f32>, S
         return Err(SeriesError::FileCount { files: slices.len(), slices: nk });
     }
     let count = grid.voxel_count().ok_or(SeriesError::TooLarge { shape: grid.shape })?;
-    let mut voxels: Vec<f32> = Vec::new();
-    voxels.try_reserve_exact(count).map_err(|_| SeriesError::Memory { voxels: count })?;
-    voxels.resize(count, f32::NAN);
+    check_promise(slices, count)?;
+    let mut voxels = zeros(count)?;
     let mut by_file: BTreeMap<&Path, Vec<Target<'_>>> = BTreeMap::new();
     let planes = voxels.chunks_exact_mut((ni * nj).max(1));
     for (slice, (source, values)) in slices.iter().zip(planes).enumerate() {
@@ -50,6 +56,25 @@ pub fn read_series(slices: &[SliceSource], grid: &Grid) -> Result<Array3<f32>, S
         None => Array3::from_shape_vec((nk, nj, ni), voxels)
             .map_err(|_| SeriesError::TooLarge { shape: grid.shape }),
     }
+}
+
+/// Checks that the files have the bytes of a volume of so many voxels: each of them
+/// may be small enough to promise what a thousand of them must not.
+fn check_promise(slices: &[SliceSource], voxels: usize) -> Result<(), SeriesError> {
+    let length = |file: &PathBuf| file.metadata().map_or(0, |data| data.len());
+    let coded = SliceSource::files(slices).iter().map(length).sum();
+    // A voxel of most images has two bytes.
+    let promised = voxels as u64 * 2;
+    if is_bomb(promised, coded) { Err(SeriesError::Bomb { promised, coded }) } else { Ok(()) }
+}
+
+/// Memory that is taken from the system when it is written to.
+fn zeros(count: usize) -> Result<Vec<f32>, SeriesError> {
+    // Whether there is room is asked first: without it `vec!` ends the process.
+    Vec::<f32>::new()
+        .try_reserve_exact(count)
+        .map_err(|_| SeriesError::Memory { voxels: count })?;
+    Ok(vec![0.0; count])
 }
 
 /// A slice to be read, and where its values go.

@@ -1,0 +1,395 @@
+//! Files made to do harm, given to the program under limits that the system enforces:
+//! it says of each what is wrong with it and goes on.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use flate2::{Compression, write::DeflateEncoder, write::GzEncoder};
+use mivox::{
+    cohort::{CohortRow, Link, Quarantined},
+    geometry::{Grid, affine_from_rows},
+    io::dicom::{MrTiming, NewSlice, uid_of, write_slice},
+    study::Modality,
+    table,
+};
+use ndarray::Array2;
+
+use crate::{
+    raw::{Coding, Raw},
+    workplace::checked,
+};
+
+/// What a bomb may take: seconds of a processor, and memory.
+const SECONDS: u32 = 2;
+const MEBIBYTES: u32 = 256;
+
+/// Converts a folder under both limits, which end the program where it goes above
+/// them.
+fn convert(input: &Path, out: &Path, code: i32) -> Vec<Quarantined> {
+    let mut command = Command::new("sh");
+    let limits = format!("ulimit -d {} -t {SECONDS} && exec \"$@\"", MEBIBYTES * 1024);
+    let limits = limits.replace(" -t", " && ulimit -t");
+    command.args(["-c", &limits, "sh", env!("CARGO_BIN_EXE_mivox"), "convert"]);
+    // A thread more takes room for its stack and its heap, not for the file.
+    command.arg(input).arg(out).env("RAYON_NUM_THREADS", "2").env("POLARS_MAX_THREADS", "2");
+    checked(command, code);
+    table::read(&out.join("quarantine.parquet")).unwrap()
+}
+
+/// Converts a bomb beside a sound image; gives back why the bomb was refused.
+fn refused(files: &[(&str, Vec<u8>)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in");
+    fs::create_dir(&input).unwrap();
+    for (name, bytes) in files {
+        fs::write(input.join(name), bytes).unwrap();
+    }
+    fs::write(input.join("sub-good_T1w.nii"), nifti([4, 4, 4])).unwrap();
+    let out = folder.path().join("out");
+    let quarantined = convert(&input, &out, 2);
+    let converted = fs::read_dir(out.join("nifti")).unwrap().count();
+    assert!(converted > 0, "the sound image is lost");
+    let rows: Vec<CohortRow> = table::read(&out.join("cohort.parquet")).unwrap();
+    let read = rows.iter().filter(|row| row.status == "volume").count();
+    let of_series: Vec<_> = quarantined.iter().filter(|row| row.stage == "convert").collect();
+    assert!(read - of_series.len().min(1) == 1, "{rows:?}");
+    quarantined.first().expect("the bomb is told").reason.clone()
+}
+
+fn nifti(shape: [u16; 3]) -> Vec<u8> {
+    let mut bytes = vec![0; 352];
+    bytes[..4].copy_from_slice(&348i32.to_le_bytes());
+    bytes[40..42].copy_from_slice(&3i16.to_le_bytes());
+    for (axis, n) in shape.iter().enumerate() {
+        bytes[42 + 2 * axis..44 + 2 * axis].copy_from_slice(&n.to_le_bytes());
+    }
+    for at in [48, 50, 52, 54] {
+        bytes[at] = 1;
+    }
+    bytes[70] = 4;
+    bytes[72] = 16;
+    for at in 0..4 {
+        bytes[76 + 4 * at..80 + 4 * at].copy_from_slice(&1f32.to_le_bytes());
+    }
+    bytes[108..112].copy_from_slice(&352f32.to_le_bytes());
+    bytes[344..348].copy_from_slice(b"n+1\0");
+    let voxels = shape.iter().map(|&n| u64::from(n)).product::<u64>();
+    if voxels < 1 << 20 {
+        bytes.extend((0..voxels as u16).flat_map(|n| n.to_le_bytes()));
+    }
+    bytes
+}
+
+const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+const IMPLICIT: &str = "1.2.840.10008.1.2";
+const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
+const RLE: &str = "1.2.840.10008.1.2.5";
+
+/// Deflated zeros behind some bytes, in copies of one block: 16 MiB are 16 kB.
+fn deflated(head: &[u8], mebibytes: usize) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(head).unwrap();
+    let block = vec![0; 16 << 20];
+    (0..mebibytes / 16).for_each(|_| encoder.write_all(&block).unwrap());
+    encoder.finish().unwrap()
+}
+
+fn with_size(mut raw: Raw, rows: u16, columns: u16) -> Raw {
+    for (element, size) in [(0x10, rows), (0x11, columns)] {
+        let at = raw.bytes.windows(4).position(|w| w == [0x28, 0, element, 0]).unwrap();
+        raw.bytes[at + 8..at + 10].copy_from_slice(&size.to_le_bytes());
+    }
+    raw
+}
+
+fn meta(coding: Coding, syntax: &str) -> Raw {
+    Raw::with_meta(coding, syntax)
+}
+
+/// Two slices, so that a volume would be made of them.
+fn slices(slice: impl Fn(&str) -> Vec<u8>) -> Vec<(&'static str, Vec<u8>)> {
+    vec![("0.dcm", slice("0\\0\\0")), ("1.dcm", slice("0\\0\\10"))]
+}
+
+fn tells(bomb: &str, files: &[(&str, Vec<u8>)], word: &str) {
+    let reason = refused(files);
+    println!("{bomb} | {reason}");
+    assert!(reason.contains(word), "{bomb}: {reason}");
+}
+
+#[test]
+fn lengths_and_depths_are_not_believed() {
+    let mut raw = meta(Coding::Explicit, EXPLICIT);
+    raw.text(0x0008, 0x0016, b"UI", "1.2.840.10008.5.1.4.1.1.2");
+    raw.head(0x0029, 0x1010, b"OB", 0xF000_0000);
+    raw.bytes.resize(674, 0);
+    tells("an element of 3.75 GiB in 674 bytes", &[("0.dcm", raw.bytes)], "4026531840 bytes");
+    for (coding, syntax) in [(Coding::Implicit, IMPLICIT), (Coding::Explicit, EXPLICIT)] {
+        for defined in [false, true] {
+            let mut raw = meta(coding, syntax);
+            raw.text(0x0008, 0x0016, b"UI", "1.2.840.10008.5.1.4.1.1.2");
+            for level in (0..100_000u32).rev() {
+                let each = if coding == Coding::Implicit { 16 } else { 20 };
+                let inside = |head| if defined { level * each + head } else { u32::MAX };
+                raw.head(0x0008, 0x1140, b"SQ", inside(8));
+                raw.head(0xFFFE, 0xE000, b"", inside(0));
+            }
+            // Sequences of defined length that no attribute is wanted of are passed over.
+            let word = if defined { "Modality" } else { "deeper than 32" };
+            let word = if defined { "" } else { word };
+            tells("100,000 nested sequences", &[("0.dcm", raw.bytes)], word);
+        }
+    }
+}
+
+#[test]
+fn sizes_without_pixels_are_not_believed() {
+    let native = |p: &str| {
+        let raw = with_size(meta(Coding::Explicit, EXPLICIT).ct(p, 16, 1000), 65535, 65535);
+        raw.pixels().bytes
+    };
+    tells("65535 x 65535 x 1000 of 24 bytes", &slices(native), "promises");
+    let packed = |p: &str| {
+        let raw = with_size(meta(Coding::Explicit, RLE).ct(p, 16, 1000), 65535, 65535);
+        raw.fragments(&vec![&b"0123"[..]; 1000]).bytes
+    };
+    tells("65535 x 65535 x 1000 in run lengths", &slices(packed), "promises");
+    let mut many = meta(Coding::Explicit, EXPLICIT);
+    many.text(0x0008, 0x0008, b"CS", &"A\\".repeat(30_000));
+    many = many.ct("", 1, 1 << 18);
+    let mut many = with_size(many, 1, 1);
+    many.head(0x7FE0, 0x0010, b"OB", 1 << 15);
+    many.bytes.resize(many.bytes.len() + (1 << 15), 0);
+    tells("262,144 frames of a bit", &[("0.dcm", many.bytes)], "do not say where they lie");
+}
+
+#[test]
+fn what_is_deflated_does_not_grow_without_end() {
+    let mut head = Raw::bare(Coding::Explicit).ct("0\\0\\0", 16, 1);
+    head.head(0x0029, 0x1010, b"OB", 0x8000_0000);
+    let file = |data: &[u8]| [&meta(Coding::Explicit, DEFLATED).bytes, data].concat();
+    let bomb = file(&deflated(&head.bytes, 2048));
+    tells("an element of 2 GiB in 2 MB of deflate", &[("0.dcm", bomb)], "announces");
+    // In elements that are passed over, until what is read is more than what is there.
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    let mut raw = Raw::bare(Coding::Explicit);
+    raw.text(0x0008, 0x0016, b"UI", "1.2.840.10008.5.1.4.1.1.2");
+    encoder.write_all(&raw.bytes).unwrap();
+    let mut element = Raw::bare(Coding::Explicit);
+    element.head(0x0029, 0x1010, b"OB", 64 << 20);
+    element.bytes.resize(12 + (64 << 20), 0);
+    (0..32).for_each(|_| encoder.write_all(&element.bytes).unwrap());
+    let bomb = file(&encoder.finish().unwrap());
+    tells("32 elements of 64 MiB in 2 MB of deflate", &[("0.dcm", bomb)], "announces");
+    // In one that is kept, again and again.
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&raw.bytes).unwrap();
+    let mut element = Raw::bare(Coding::Implicit);
+    element.coding = Coding::Explicit;
+    element.text(0x0010, 0x0020, b"LO", &" ".repeat(0xFFFE));
+    (0..16_384).for_each(|_| encoder.write_all(&element.bytes).unwrap());
+    let bomb = file(&encoder.finish().unwrap());
+    tells("16,384 identifiers of 64 KiB in deflate", &[("0.dcm", bomb)], "");
+    let pixels = |p: &str| {
+        let mut raw = with_size(Raw::bare(Coding::Explicit).ct(p, 16, 1), 32768, 32767);
+        raw.head(0x7FE0, 0x0010, b"OW", 32768 * 32767 * 2);
+        file(&deflated(&raw.bytes, 2048))
+    };
+    tells("an image of 2 GiB in 2 MB of deflate", &slices(pixels), "announces");
+    let frame = |p: &str| {
+        let raw = meta(Coding::Explicit, "1.2.840.10008.1.2.8.1").ct(p, 16, 1);
+        with_size(raw, 32768, 32767).fragments(&[&deflated(&[], 2048)]).bytes
+    };
+    tells("a frame of 2 GiB in 2 MB of deflate", &slices(frame), "promises");
+}
+
+#[test]
+fn code_streams_of_nothing_are_refused() {
+    let jpeg = |process: u8, precision: u8| {
+        let mut code = vec![0xFF, 0xD8, 0xFF, process, 0, 11, precision, 0x0F, 0xA0, 0x0F, 0xA0];
+        code.extend([1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 0, 0, 0xFF, 0xD9]);
+        code
+    };
+    let jpeg_2000 = || {
+        let mut siz = vec![0xFF, 0x4F, 0xFF, 0x51, 0, 41, 0, 0];
+        for n in [4000u32, 4000, 0, 0, 4000, 4000, 0, 0] {
+            siz.extend(n.to_be_bytes());
+        }
+        siz.extend([0, 1, 15, 1, 1]);
+        // COD, QCD, a tile part without a packet.
+        siz.extend([0xFF, 0x52, 0, 12, 0, 0, 0, 1, 0, 5, 4, 4, 0, 1]);
+        siz.extend([0xFF, 0x5C, 0, 19, 0x40]);
+        siz.extend([0x40; 16]);
+        siz.extend([0xFF, 0x90, 0, 10, 0, 0, 0, 0, 0, 14, 0, 1, 0xFF, 0x93, 0xFF, 0xD9]);
+        siz
+    };
+    // The size header of 4000 x 4000, and nothing behind it.
+    let jpeg_xl = || vec![0xFF, 0x0A, 0xF9, 0x7C, 0xF9, 0x7C, 0x00, 0x00];
+    for (name, syntax, code) in [
+        ("JPEG", "1.2.840.10008.1.2.4.50", jpeg(0xC0, 8)),
+        ("JPEG extended of 12 bits", "1.2.840.10008.1.2.4.51", jpeg(0xC1, 12)),
+        ("JPEG lossless", "1.2.840.10008.1.2.4.70", jpeg(0xC3, 16)),
+        ("JPEG-LS", "1.2.840.10008.1.2.4.80", jpeg(0xF7, 16)),
+        ("JPEG 2000", "1.2.840.10008.1.2.4.90", jpeg_2000()),
+        ("HTJ2K", "1.2.840.10008.1.2.4.201", jpeg_2000()),
+        ("JPEG XL", "1.2.840.10008.1.2.4.110", jpeg_xl()),
+        (
+            "RLE",
+            RLE,
+            [&[2u8, 0, 0, 0, 64, 0, 0, 0, 66][..], &[0; 55], &[0x81, 7, 0x81, 7]].concat(),
+        ),
+    ] {
+        let file = |p: &str| {
+            let raw = with_size(meta(Coding::Explicit, syntax).ct(p, 16, 1), 4000, 4000);
+            raw.fragments(&[&code]).bytes
+        };
+        // Below the size at which the little that is there is looked at.
+        tells(name, &slices(file), "");
+        let large = |p: &str| {
+            let raw = with_size(meta(Coding::Explicit, syntax).ct(p, 16, 1), 65535, 65535);
+            raw.fragments(&[&code]).bytes
+        };
+        tells(name, &slices(large), "promises");
+    }
+}
+
+#[test]
+fn image_files_of_nothing_are_refused() {
+    let gzip = |bytes: &[u8], mebibytes: usize| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        let block = vec![0; 16 << 20];
+        (0..mebibytes / 16).for_each(|_| encoder.write_all(&block).unwrap());
+        encoder.finish().unwrap()
+    };
+    let mut seven = nifti([32767, 32767, 32767]);
+    seven[40] = 7;
+    for at in 0..7 {
+        seven[42 + 2 * at..44 + 2 * at].copy_from_slice(&32767i16.to_le_bytes());
+    }
+    let one = |name: &'static str, bytes: Vec<u8>| vec![(name, bytes)];
+    tells("NIfTI of 32767^7", &one("sub-b_T1w.nii", seven.clone()), "");
+    tells("the same, gzip", &one("sub-b_T1w.nii.gz", gzip(&seven, 0)), "");
+    let large = nifti([1024, 1024, 1024]);
+    tells(
+        "NIfTI of 2 GiB in 2 MB of gzip",
+        &one("sub-b_T1w.nii.gz", gzip(&large, 2048)),
+        "promises",
+    );
+    let huge = nifti([32767, 32767, 1]);
+    tells("NIfTI of 2 GiB without voxels", &one("sub-b_T1w.nii", huge), "");
+    for (encoding, data) in
+        [("raw", vec![0; 64]), ("gzip", gzip(&[], 16)), ("ascii", b"1 2 3".to_vec())]
+    {
+        let nrrd = format!(
+            "NRRD0004\ntype: short\ndimension: 3\nsizes: 60000 60000 500\nspace: \
+             left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: \
+             (0,0,0)\nendian: little\nencoding: {encoding}\n\n"
+        );
+        let file = [nrrd.as_bytes(), &data].concat();
+        tells("NRRD of 3 TiB", &one("sub-b_T1w.nrrd", file), "");
+    }
+    let meta_image = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = \
+        False\nCompressedData = False\nTransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\n\
+        ElementSpacing = 1 1 1\nDimSize = 60000 30000 1\nElementType = MET_SHORT\n\
+        ElementDataFile = LOCAL\n1234";
+    tells("MetaImage of 3.4 GiB", &one("sub-b_T1w.mha", meta_image.into()), "");
+}
+
+#[test]
+fn a_sidecar_of_a_gibibyte_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in");
+    fs::create_dir(&input).unwrap();
+    fs::write(input.join("sub-good_T1w.nii"), nifti([4, 4, 4])).unwrap();
+    let sidecar = fs::File::create(input.join("sub-good_T1w.json")).unwrap();
+    sidecar.set_len(1 << 30).unwrap();
+    let deep = fs::write(input.join("sub-deep_T1w.json"), "[".repeat(1 << 19));
+    deep.unwrap();
+    fs::write(input.join("sub-deep_T1w.nii"), nifti([4, 4, 4])).unwrap();
+    let out = folder.path().join("out");
+    let quarantined = convert(&input, &out, 0);
+    assert!(quarantined.is_empty());
+    let rows: Vec<CohortRow> = table::read(&out.join("cohort.parquet")).unwrap();
+    let told = |row: &CohortRow| row.reason.as_ref().is_some_and(|r| r.contains("JSON"));
+    assert_eq!(rows.iter().filter(|row| told(row)).count(), 2, "{rows:?}");
+}
+
+/// A series of five slices in a folder of its own.
+fn series(input: &Path) -> Vec<PathBuf> {
+    fs::create_dir_all(input).unwrap();
+    let ras_from_voxel = affine_from_rows(&[
+        [-0.8, 0.0, 0.0, 80.0],
+        [0.0, -0.8, 0.0, 90.0],
+        [0.0, 0.0, 3.0, -20.0],
+        [0.0, 0.0, 0.0, 1.0],
+    ]);
+    let grid = Grid { shape: [40, 40, 5], ras_from_voxel };
+    let write = |k: usize| {
+        let pixels = Array2::from_shape_fn((40, 40), |(j, i)| (100 * k + 10 * j + i) as i16);
+        let slice = NewSlice {
+            patient_id: "somebody",
+            study_uid: &uid_of(&["study"]),
+            series_uid: &uid_of(&["series"]),
+            sop_uid: &uid_of(&["slice", &k.to_string()]),
+            frame_of_reference: &uid_of(&["frame"]),
+            modality: Modality::Ct,
+            timing: MrTiming::default(),
+            body_part: None,
+            grid: &grid,
+            k,
+            instance_number: k as u32 + 1,
+            slope: 1.0,
+            intercept: -1024.0,
+            bits_stored: 16,
+            padding: None,
+            pixels: pixels.view(),
+        };
+        let path = input.join(format!("{k}.dcm"));
+        write_slice(fs::File::create(&path).unwrap(), &slice).unwrap();
+        path
+    };
+    (0..5).map(write).collect()
+}
+
+/// All series in one index: each has its last slice cut at another percent.
+#[test]
+fn a_series_whose_last_slice_is_cut_is_no_shorter_volume() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in");
+    // The last one is whole.
+    for percent in 0..=100 {
+        let files = series(&input.join(percent.to_string()));
+        for (k, file) in files.iter().enumerate() {
+            let bytes = of_series(fs::read(file).unwrap(), percent);
+            let end = if k == 4 { bytes.len() * percent / 100 } else { bytes.len() };
+            fs::write(file, &bytes[..end]).unwrap();
+        }
+    }
+    let out = folder.path().join("out");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mivox"));
+    command.arg("convert").arg(&input).arg(&out);
+    checked(command, 2);
+    let rows: Vec<CohortRow> = table::read(&out.join("cohort.parquet")).unwrap();
+    let volumes: Vec<_> = rows.iter().filter(|row| row.status == "volume").collect();
+    assert_eq!(volumes.len(), 1, "{} volumes", volumes.len());
+    assert_eq!(volumes[0].shape, Some([40, 40, 5]));
+    // One verdict a file.
+    let quarantined: Vec<Quarantined> = table::read(&out.join("quarantine.parquet")).unwrap();
+    let links: Vec<Link> = table::read(&out.join("linkage.parquet")).unwrap();
+    assert_eq!(quarantined.len(), 500);
+    let slices = links.iter().filter(|link| link.series.as_ref() == Some(&volumes[0].series));
+    assert_eq!(slices.filter(|link| link.kind == "file").count(), 5);
+}
+
+/// The file with another Series Instance UID for each number.
+fn of_series(mut bytes: Vec<u8>, number: usize) -> Vec<u8> {
+    let uid = uid_of(&["series"]).into_bytes();
+    let at = bytes.windows(uid.len()).position(|window| window == uid).unwrap() + uid.len();
+    bytes[at - 3..at].copy_from_slice(format!("{number:03}").as_bytes());
+    bytes
+}
