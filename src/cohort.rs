@@ -21,7 +21,7 @@ use crate::{
 
 use build::Builder;
 use naming::{NameError, Pattern};
-pub use record::{CohortRow, Link, Quarantined};
+pub use record::{CohortRow, Link, Quarantined, reason};
 pub use scan::{LastImage, Origin, ReadError, Scan, scans};
 pub use walk::{Found, is_companion, walk};
 

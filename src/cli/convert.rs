@@ -146,7 +146,7 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
                     file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
                     series: Some(scan.row.series.clone()),
                     stage: "convert".to_owned(),
-                    reason: error.to_string(),
+                    reason: cohort::reason(&error),
                 }));
             }
         }

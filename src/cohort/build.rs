@@ -12,6 +12,7 @@ use super::{
     damaged::{self, Damaged},
     look::{Content, Looked, look_at},
     naming::{self, Named},
+    reason,
 };
 use crate::{
     durable,
@@ -129,7 +130,7 @@ impl<'a> Builder<'a> {
             file,
             series: series.map(str::to_owned),
             stage: "index".to_owned(),
-            reason: error.to_string(),
+            reason: reason(error),
         });
     }
 

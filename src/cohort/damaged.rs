@@ -5,6 +5,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -29,6 +31,7 @@ impl Damaged {
             InputError::Dicom(_) => series_of_damaged(path),
             // Nothing is left of it but its name: see `by_series`.
             InputError::Sniff(SniffError::Empty) if path.extension().is_some() => None,
+            InputError::Sniff(SniffError::Alien) if starts_with_zeros(path) => None,
             _ => return,
         };
         self.files.push((path.to_owned(), series));
@@ -70,4 +73,12 @@ pub(super) fn check(
         Some(&files) if SliceSource::files(slices).len() > 1 => Err(SeriesError::Damaged { files }),
         _ => Ok(()),
     }
+}
+
+/// Whether a file holds a part of DICOM's preamble and nothing else, or was filled with
+/// zeros where its bytes were lost.
+fn starts_with_zeros(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(132).read_to_end(&mut start));
+    read.is_ok() && start.iter().all(|&byte| byte == 0)
 }

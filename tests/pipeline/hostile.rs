@@ -278,7 +278,7 @@ fn image_files_of_nothing_are_refused() {
     tells(
         "NIfTI of 2 GiB in 2 MB of gzip",
         &one("sub-b_T1w.nii.gz", gzip(&large, 2048)),
-        "promises",
+        "no scan is that empty",
     );
     let huge = nifti([32767, 32767, 1]);
     tells("NIfTI of 2 GiB without voxels", &one("sub-b_T1w.nii", huge), "");

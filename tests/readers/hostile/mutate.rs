@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::seeds::Seed;
 
-/// Most bytes that count as the header, where most of the damage is done.
+/// Most bytes that count as the header.
 const HEADER: usize = 700;
 
 /// The file of a seed that is damaged in a case, and its bytes then.
@@ -22,22 +22,27 @@ pub fn damaged(seed: &Seed, run: u64, case: u64) -> (usize, Vec<u8>) {
 }
 
 fn mutate(mut bytes: Vec<u8>, random: &mut impl Rng) -> Vec<u8> {
-    let everywhere = random.random_range(0..3) == 0;
-    for _ in 0..random.random_range(1..=6) {
-        if bytes.len() < 16 {
+    // In the header, anywhere, or behind the start of pixel data where that is found.
+    let pixels = bytes.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0]).unwrap_or(0);
+    let places = [0..HEADER, 0..usize::MAX, pixels..usize::MAX];
+    let place = places[random.random_range(0..places.len())].clone();
+    let changes = if random.random() { 1 } else { random.random_range(2..=6) };
+    for _ in 0..changes {
+        let end = place.end.min(bytes.len());
+        if bytes.len() < 16 || place.start >= end {
             break;
         }
-        let end = if everywhere { bytes.len() } else { bytes.len().min(HEADER) };
-        one(&mut bytes, end, random);
+        let at = random.random_range(place.start..end);
+        one(&mut bytes, at, random);
     }
     bytes
 }
 
-fn one(bytes: &mut Vec<u8>, end: usize, random: &mut impl Rng) {
+/// One change, at a byte that is there.
+fn one(bytes: &mut Vec<u8>, at: usize, random: &mut impl Rng) {
     const BYTES: [u8; 8] = [0, 1, 0x7F, 0x80, 0xFF, b'9', b' ', b'\\'];
     const WORDS: [u16; 6] = [0, 1, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF];
     const LONGS: [u32; 6] = [0, 0x7FFF_FFFF, 0x8000_0000, 0xF000_0000, 0xFFFF_FFFE, u32::MAX];
-    let at = random.random_range(0..end);
     let put = |bytes: &mut Vec<u8>, new: &[u8]| {
         for (old, new) in bytes[at..].iter_mut().zip(new) {
             *old = *new;
