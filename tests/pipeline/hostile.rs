@@ -227,8 +227,12 @@ fn code_streams_of_nothing_are_refused() {
         siz.extend([0xFF, 0x90, 0, 10, 0, 0, 0, 0, 0, 14, 0, 1, 0xFF, 0x93, 0xFF, 0xD9]);
         siz
     };
-    // The size header of 4000 x 4000, and nothing behind it.
-    let jpeg_xl = || vec![0xFF, 0x0A, 0xF9, 0x7C, 0xF9, 0x7C, 0x00, 0x00];
+    // The first bytes of 4000 x 4000 zeros by libjxl.
+    let jpeg_xl = || {
+        let start = 0xFF0A_FA7C_8141_D122_0802_0118_60F0_0C14_u128.to_be_bytes();
+        let more = 0x5039_C6A8_9AF8_7018_6330_C218_3CA8_8AC1_u128.to_be_bytes();
+        [start, more].concat()
+    };
     for (name, syntax, code) in [
         ("JPEG", "1.2.840.10008.1.2.4.50", jpeg(0xC0, 8)),
         ("JPEG extended of 12 bits", "1.2.840.10008.1.2.4.51", jpeg(0xC1, 12)),

@@ -106,13 +106,11 @@ impl Codec {
         if let Some(stream) = self.declared(&bytes)? {
             stream.check(layout)?;
         }
-        let cells = if self.is_risky() {
-            worker::decode(self, bytes, layout)?
+        if self.is_risky() {
+            worker::decode(self, bytes, layout)
         } else {
-            self.decode_here(bytes, layout)?
-        };
-        let (promised, found) = (layout.samples_of_frame() as u64, cells.len() as u64);
-        if found == promised { Ok(cells) } else { Err(DicomError::PixelLength { promised, found }) }
+            self.decode_here(bytes, layout)
+        }
     }
 
     /// What the code stream says of its size, where it says it at its start.
@@ -125,7 +123,7 @@ impl Codec {
         stream.map(Some).ok_or_else(|| self.refused("no size in the compressed image"))
     }
 
-    /// The cells of a frame, decoded in this process.
+    /// The cells of a frame, decoded in this process: as many as the layout has.
     fn decode_here(self, mut bytes: Vec<u8>, layout: &PixelLayout) -> Result<Cells, DicomError> {
         let stream = self.declared(&bytes)?;
         let decode = || match (self, stream) {
@@ -145,7 +143,9 @@ impl Codec {
         };
         // Decoders index out of range on some damaged data.
         let fault = self.fault(DecoderFault::Panicked);
-        catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(fault))
+        let cells = catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(fault))?;
+        let (promised, found) = (layout.samples_of_frame() as u64, cells.len() as u64);
+        if found == promised { Ok(cells) } else { Err(DicomError::PixelLength { promised, found }) }
     }
 
     fn fault(self, fault: DecoderFault) -> DicomError {

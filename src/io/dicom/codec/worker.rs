@@ -74,5 +74,4 @@ pub(super) fn decode(
 }
 
 #[cfg(test)]
-
 mod tests;

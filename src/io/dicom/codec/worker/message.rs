@@ -104,16 +104,18 @@ fn shortened(mut words: String) -> String {
 }
 
 /// What a worker made of a frame: its process is not believed more than a file.
+///
+/// # Errors
+/// Where it says what no worker says: it is then to be ended.
 pub(super) fn receive_answer(
     from: &mut impl Read,
     codec: Codec,
     layout: &PixelLayout,
 ) -> io::Result<Result<Cells, DicomError>> {
-    let promised = layout.samples_of_frame() as u64;
     Ok(Err(match receive_head(from)? {
         Answer::Cells { width, count } => {
-            if count != promised {
-                return Ok(Err(DicomError::PixelLength { promised, found: count }));
+            if count != layout.samples_of_frame() as u64 {
+                return Err(ErrorKind::InvalidData.into());
             }
             let bytes = receive_bytes(from, count * u64::from(width))?;
             return match width {

@@ -67,21 +67,22 @@ fn one_that_goes_on_is_killed() {
 
 #[test]
 fn what_it_says_is_not_believed() {
+    let mut short = Vec::new();
+    message::send_answer(&mut short, Ok(Cells::U8(vec![0; 5]))).unwrap();
+    assert!(message::receive_answer(&mut &short[..], Codec::Jpeg, &LAYOUT).is_err());
     for rubbish in [
         "cat",
         "head -c 4096 /dev/zero",
         "printf '\\377\\377\\377\\377'; sleep 60",
         "head -c 9 $answer",
     ] {
-        assert!(matches!(
-            decode(rubbish),
-            Err(DicomError::DecoderFault { fault: DecoderFault::Died, .. })
-        ));
+        let decoded = decode(rubbish);
+        let died = DecoderFault::Died;
+        assert!(
+            matches!(decoded, Err(DicomError::DecoderFault { fault, .. }) if fault == died),
+            "{rubbish}: {decoded:?}"
+        );
     }
-    let mut other = Vec::new();
-    message::send_answer(&mut other, Ok(Cells::U8(vec![0; 5]))).unwrap();
-    let answer = message::receive_answer(&mut &other[..], Codec::Jpeg, &LAYOUT).unwrap();
-    assert!(matches!(answer, Err(DicomError::PixelLength { promised: 6, found: 5 })));
 }
 
 #[test]
