@@ -1,7 +1,7 @@
 //! Arbitrary bytes as the code stream of a frame, each of the compressions by its
 //! first byte, decoded in this process.
 //!
-//!     cargo +nightly fuzz run codecs fuzz/corpus/codecs fuzz/seeds/codecs
+//!     make fuzz
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Arbitrary bytes as the header of a DICOM file.
 //!
-//!     cargo +nightly fuzz run dicom_header fuzz/corpus/dicom_header fuzz/seeds/dicom
+//!     make fuzz
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use libfuzzer_sys::fuzz_target;
 use mivox_fuzz::{
     MemoryFile,
-    io::{dicom::open_header, sniff},
+    io::{dicom::{open_header, series_of_damaged}, sniff},
 };
 
 thread_local!(static FILE: RefCell<MemoryFile> = RefCell::default());
@@ -18,6 +18,8 @@ fuzz_target!(|bytes: &[u8]| {
     FILE.with_borrow_mut(|file| {
         file.write(bytes);
         let _ = sniff(&file.path);
-        let _ = open_header(&file.path);
+        if open_header(&file.path).is_err() {
+            let _ = series_of_damaged(&file.path);
+        }
     });
 });

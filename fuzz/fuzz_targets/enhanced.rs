@@ -1,7 +1,7 @@
 //! Arbitrary bytes as a multi-frame image or a mosaic: its header, its volumes, its
 //! voxels.
 //!
-//!     cargo +nightly fuzz run enhanced fuzz/corpus/enhanced fuzz/seeds/enhanced
+//!     make fuzz
 
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! Arbitrary bytes as an image file that holds a volume: NIfTI, Analyze, NRRD or
 //! MetaImage; its header and its first frame.
 //!
-//!     cargo +nightly fuzz run nifti fuzz/corpus/nifti fuzz/seeds/nifti
+//!     make fuzz
 
 #![no_main]
 

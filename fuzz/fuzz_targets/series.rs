@@ -1,7 +1,7 @@
 //! Headers that say arbitrary things of their place, as a series: every plane that
 //! goes in comes out once, and the geometry of a volume is finite.
 //!
-//!     cargo +nightly fuzz run series
+//!     make fuzz
 
 #![no_main]
 

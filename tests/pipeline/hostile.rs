@@ -27,15 +27,20 @@ use crate::{
 const SECONDS: u32 = 2;
 const MEBIBYTES: u32 = 256;
 
-/// Converts a folder under both limits, which end the program where it goes above
-/// them.
-fn convert(input: &Path, out: &Path, code: i32) -> Vec<Quarantined> {
+/// `mivox convert` under limits that end it where it goes above them.
+fn limited(mebibytes: u32, seconds: u32) -> Command {
     let mut command = Command::new("sh");
-    let limits = format!("ulimit -d {} -t {SECONDS} && exec \"$@\"", MEBIBYTES * 1024);
-    let limits = limits.replace(" -t", " && ulimit -t");
+    let limits = format!("ulimit -d {} && ulimit -t {seconds} && exec \"$@\"", mebibytes * 1024);
     command.args(["-c", &limits, "sh", env!("CARGO_BIN_EXE_mivox"), "convert"]);
     // A thread more takes room for its stack and its heap, not for the file.
-    command.arg(input).arg(out).env("RAYON_NUM_THREADS", "2").env("POLARS_MAX_THREADS", "2");
+    command.env("RAYON_NUM_THREADS", "2").env("POLARS_MAX_THREADS", "2");
+    command
+}
+
+/// Converts a folder within both limits.
+fn convert(input: &Path, out: &Path, code: i32) -> Vec<Quarantined> {
+    let mut command = limited(MEBIBYTES, SECONDS);
+    command.arg(input).arg(out);
     checked(command, code);
     table::read(&out.join("quarantine.parquet")).unwrap()
 }
@@ -139,8 +144,7 @@ fn lengths_and_depths_are_not_believed() {
                 raw.head(0xFFFE, 0xE000, b"", inside(0));
             }
             // Sequences of defined length that no attribute is wanted of are passed over.
-            let word = if defined { "Modality" } else { "deeper than 32" };
-            let word = if defined { "" } else { word };
+            let word = if defined { "Rows is missing" } else { "deeper than 32" };
             tells("100,000 nested sequences", &[("0.dcm", raw.bytes)], word);
         }
     }
@@ -259,6 +263,52 @@ fn code_streams_of_nothing_are_refused() {
         };
         tells(name, &slices(large), "promises");
     }
+}
+
+/// A progressive JPEG of 4000 by 4000 pixels in 64 kB: 2000 scans, each of which says
+/// of every block that there is nothing in it.
+fn scans_without_end() -> Vec<u8> {
+    let mut code = vec![0xFF, 0xD8, 0xFF, 0xDB, 0, 67, 0];
+    code.extend([1; 64]);
+    code.extend([0xFF, 0xC2, 0, 11, 8, 0x0F, 0xA0, 0x0F, 0xA0, 1, 1, 0x11, 0]);
+    for (class, symbol) in [(0x00, 0x00), (0x10, 0xE0)] {
+        code.extend([0xFF, 0xC4, 0, 20, class, 1]);
+        code.extend([0; 15]);
+        code.push(symbol);
+    }
+    // Eight runs of 32,767 blocks, of 15 bits each: a zero and fourteen ones.
+    let run = "011111111111111".repeat(8);
+    let byte = |bits: &[u8]| bits.iter().fold(0, |byte, bit| byte << 1 | (bit - b'0'));
+    let mut scan = vec![0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 63, 1];
+    for byte in run.as_bytes().chunks(8).map(byte) {
+        scan.push(byte);
+        if byte == 0xFF {
+            scan.push(0);
+        }
+    }
+    (0..2000).for_each(|_| code.extend(&scan));
+    code.extend([0xFF, 0xD9]);
+    code
+}
+
+#[test]
+fn a_frame_that_takes_too_long_costs_its_series_alone() {
+    let code = scans_without_end();
+    let file = |p: &str| {
+        let raw = meta(Coding::Explicit, "1.2.840.10008.1.2.4.51").ct(p, 8, 1);
+        with_size(raw, 4000, 4000).fragments(&[&code]).bytes
+    };
+    tells("a JPEG of 2000 scans", &slices(file), "the JPEG decoder took more than 10 s");
+}
+
+/// The limits of these tests are real: under less than it needs the program ends.
+#[test]
+fn the_limits_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("sub-good_T1w.nii"), nifti([4, 4, 4])).unwrap();
+    let mut command = limited(2, SECONDS);
+    command.arg(folder.path()).arg(folder.path().join("out"));
+    assert!(!command.output().unwrap().status.success());
 }
 
 #[test]

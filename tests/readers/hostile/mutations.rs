@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mivox::io::dicom::DecoderFault;
+
 use super::{
     mutate::damaged,
     seeds::{Seed, seeds},
@@ -28,6 +30,8 @@ const HANG: Duration = Duration::from_secs(30);
 struct Row {
     cases: u64,
     volumes: u64,
+    /// Decoders that panicked, and that died or were killed.
+    faults: [u64; 2],
     slowest: Duration,
 }
 
@@ -69,24 +73,34 @@ impl Run<'_> {
             let mut rows = self.rows.lock().unwrap();
             let row = rows.entry(at).or_default();
             row.cases += 1;
-            row.volumes += u64::from(matches!(verdict, Ok(Verdict::Volume)));
+            match verdict {
+                Ok(Verdict::Volume) => row.volumes += 1,
+                Ok(Verdict::Fault(DecoderFault::Panicked)) => row.faults[0] += 1,
+                Ok(Verdict::Fault(_)) => row.faults[1] += 1,
+                Ok(Verdict::None) | Err(_) => {}
+            }
             row.slowest = row.slowest.max(took);
         }
     }
 
     fn table(&self) {
         let rows = self.rows.lock().unwrap();
-        println!("| seed | files | refused | read | slowest, ms |\n|---|---|---|---|---|");
+        println!("| seed | files | refused | read | decoder panicked | ended | slowest, ms |");
+        println!("|---|---|---|---|---|---|---|");
         let line = |name: &str, row: &Row| {
             let refused = row.cases - row.volumes;
-            let (cases, volumes) = (row.cases, row.volumes);
-            println!("| {name} | {cases} | {refused} | {volumes} | {} |", row.slowest.as_millis());
+            let (cases, volumes, [panicked, ended]) = (row.cases, row.volumes, row.faults);
+            let slowest = row.slowest.as_millis();
+            println!(
+                "| {name} | {cases} | {refused} | {volumes} | {panicked} | {ended} | {slowest} |"
+            );
         };
         let mut all = Row::default();
         for (&at, row) in rows.iter() {
             line(&self.seeds[at].name, row);
             all.cases += row.cases;
             all.volumes += row.volumes;
+            all.faults = [0, 1].map(|n| all.faults[n] + row.faults[n]);
             all.slowest = all.slowest.max(row.slowest);
         }
         line("**all**", &all);

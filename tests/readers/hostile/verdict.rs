@@ -8,9 +8,9 @@ use std::{
 };
 
 use mivox::io::{
-    dicom::{Instance, open_header},
+    dicom::{DecoderFault, DicomError, Instance, open_header},
     image::Image,
-    series::{assemble, read_series},
+    series::{SeriesError, assemble, read_series},
     sniff,
 };
 
@@ -23,6 +23,8 @@ pub enum Verdict {
     Volume,
     /// It is refused, or is something else.
     None,
+    /// Its decoder failed in another way than by refusing it.
+    Fault(DecoderFault),
 }
 
 /// The files of a seed in a folder.
@@ -90,9 +92,17 @@ fn series(files: &[PathBuf]) -> Verdict {
     for series in &assembly.series {
         copies |= series.remarks.iter().any(|remark| remark.contains("copies"));
         mivox::io::series::SliceSource::files(&series.slices).iter().for_each(|f| count(f));
-        if let Ok(voxels) = read_series(&series.slices, &series.grid) {
-            assert_eq!(Some(voxels.len()), series.grid.voxel_count());
-            verdict = Verdict::Volume;
+        match read_series(&series.slices, &series.grid) {
+            Ok(voxels) => {
+                assert_eq!(Some(voxels.len()), series.grid.voxel_count());
+                verdict = Verdict::Volume;
+            }
+            Err(SeriesError::Slice { source: DicomError::DecoderFault { fault, .. }, .. })
+                if verdict == Verdict::None =>
+            {
+                verdict = Verdict::Fault(fault);
+            }
+            Err(_) => {}
         }
     }
     let refused = assembly.refused.iter().flat_map(|refused| &refused.files);

@@ -3,7 +3,7 @@
 use std::{
     io::{self, BufReader, BufWriter, Read},
     path::PathBuf,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Mutex, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -118,11 +118,7 @@ impl Worker {
     fn end(mut self, fault: DecoderFault) -> DecoderFault {
         // It may be dead already.
         let _ = self.child.kill();
-        let mut said = Vec::new();
-        if let Some(stderr) = self.child.stderr.take() {
-            let _ = stderr.take(1 << 16).read_to_end(&mut said);
-        }
-        let said = String::from_utf8_lossy(&said);
+        let said = self.child.stderr.take().map(last_words).unwrap_or_default();
         match fault {
             DecoderFault::Died if said.contains("memory allocation of") => {
                 DecoderFault::OutOfMemory
@@ -150,4 +146,17 @@ fn speak(input: ChildStdin, output: ChildStdout, jobs: &Receiver<Job>, answers: 
             break;
         }
     }
+}
+
+/// What stands on standard error. It is closed by the end of the process; one that
+/// started another, which no worker does, is not waited for.
+fn last_words(stderr: ChildStderr) -> String {
+    let (give, words) = mpsc::channel();
+    thread::spawn(move || {
+        let mut said = Vec::new();
+        // Nobody asks any more where it took too long.
+        let _ = stderr.take(1 << 16).read_to_end(&mut said);
+        let _ = give.send(String::from_utf8_lossy(&said).into_owned());
+    });
+    words.recv_timeout(Duration::from_secs(1)).unwrap_or_default()
 }
