@@ -87,7 +87,9 @@ struct Worker {
 impl Worker {
     fn start(program: &PathBuf) -> io::Result<Self> {
         let mut command = Command::new(program);
-        command.arg(DECODER_COMMAND);
+        // Without memory there is none for a backtrace either: the runtime would wait
+        // for itself in place of ending.
+        command.arg(DECODER_COMMAND).env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // An interrupt typed on the terminal is for this process: a worker ends
         // when its input does.
