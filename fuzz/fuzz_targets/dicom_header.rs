@@ -9,7 +9,10 @@ use std::cell::RefCell;
 use libfuzzer_sys::fuzz_target;
 use mivox_fuzz::{
     MemoryFile,
-    io::{dicom::{open_header, series_of_damaged}, sniff},
+    io::{
+        dicom::{open_header, series_of_damaged},
+        sniff,
+    },
 };
 
 thread_local!(static FILE: RefCell<MemoryFile> = RefCell::default());

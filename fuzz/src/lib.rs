@@ -22,6 +22,10 @@ pub struct MemoryFile {
 
 impl Default for MemoryFile {
     fn default() -> Self {
+        // What the readers do in parallel is done by this thread: waking another one
+        // takes longer than a file of the fuzzer's size.
+        let here = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
+        here.build_global().unwrap();
         let file = tempfile::tempfile_in("/dev/shm").unwrap();
         let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
         Self { file, path }
