@@ -1,22 +1,13 @@
 //! Files made to do harm, given to the program under limits that the system enforces:
 //! it says of each what is wrong with it and goes on.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, io::Write, path::Path, process::Command};
 
 use flate2::{Compression, write::DeflateEncoder, write::GzEncoder};
 use mivox::{
-    cohort::{CohortRow, Link, Quarantined},
-    geometry::{Grid, affine_from_rows},
-    io::dicom::{MrTiming, NewSlice, uid_of, write_slice},
-    study::Modality,
+    cohort::{CohortRow, Quarantined},
     table,
 };
-use ndarray::Array2;
 
 use crate::{
     raw::{Coding, Raw},
@@ -67,7 +58,8 @@ fn refused(files: &[(&str, Vec<u8>)], seconds: u32) -> String {
     quarantined.first().expect("the bomb is told").reason.clone()
 }
 
-fn nifti(shape: [u16; 3]) -> Vec<u8> {
+/// A NIfTI-1 image of 16 bits; one that is large without its voxels.
+pub fn nifti(shape: [u16; 3]) -> Vec<u8> {
     let mut bytes = vec![0; 352];
     bytes[..4].copy_from_slice(&348i32.to_le_bytes());
     bytes[40..42].copy_from_slice(&3i16.to_le_bytes());
@@ -379,79 +371,4 @@ fn a_sidecar_of_a_gibibyte_is_not_read() {
     let rows: Vec<CohortRow> = table::read(&out.join("cohort.parquet")).unwrap();
     let told = |row: &CohortRow| row.reason.as_ref().is_some_and(|r| r.contains("JSON"));
     assert_eq!(rows.iter().filter(|row| told(row)).count(), 2, "{rows:?}");
-}
-
-/// A series of five slices in a folder of its own.
-fn series(input: &Path) -> Vec<PathBuf> {
-    fs::create_dir_all(input).unwrap();
-    let ras_from_voxel = affine_from_rows(&[
-        [-0.8, 0.0, 0.0, 80.0],
-        [0.0, -0.8, 0.0, 90.0],
-        [0.0, 0.0, 3.0, -20.0],
-        [0.0, 0.0, 0.0, 1.0],
-    ]);
-    let grid = Grid { shape: [40, 40, 5], ras_from_voxel };
-    let write = |k: usize| {
-        let pixels = Array2::from_shape_fn((40, 40), |(j, i)| (100 * k + 10 * j + i) as i16);
-        let slice = NewSlice {
-            patient_id: "somebody",
-            study_uid: &uid_of(&["study"]),
-            series_uid: &uid_of(&["series"]),
-            sop_uid: &uid_of(&["slice", &k.to_string()]),
-            frame_of_reference: &uid_of(&["frame"]),
-            modality: Modality::Ct,
-            timing: MrTiming::default(),
-            body_part: None,
-            grid: &grid,
-            k,
-            instance_number: k as u32 + 1,
-            slope: 1.0,
-            intercept: -1024.0,
-            bits_stored: 16,
-            padding: None,
-            pixels: pixels.view(),
-        };
-        let path = input.join(format!("{k}.dcm"));
-        write_slice(fs::File::create(&path).unwrap(), &slice).unwrap();
-        path
-    };
-    (0..5).map(write).collect()
-}
-
-/// All series in one index: each has its last slice cut at another percent.
-#[test]
-fn a_series_whose_last_slice_is_cut_is_no_shorter_volume() {
-    let folder = tempfile::tempdir().unwrap();
-    let input = folder.path().join("in");
-    // The last one is whole.
-    for percent in 0..=100 {
-        let files = series(&input.join(percent.to_string()));
-        for (k, file) in files.iter().enumerate() {
-            let bytes = of_series(fs::read(file).unwrap(), percent);
-            let end = if k == 4 { bytes.len() * percent / 100 } else { bytes.len() };
-            fs::write(file, &bytes[..end]).unwrap();
-        }
-    }
-    let out = folder.path().join("out");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mivox"));
-    command.arg("convert").arg(&input).arg(&out);
-    checked(command, 2);
-    let rows: Vec<CohortRow> = table::read(&out.join("cohort.parquet")).unwrap();
-    let volumes: Vec<_> = rows.iter().filter(|row| row.status == "volume").collect();
-    assert_eq!(volumes.len(), 1, "{} volumes", volumes.len());
-    assert_eq!(volumes[0].shape, Some([40, 40, 5]));
-    // One verdict a file.
-    let quarantined: Vec<Quarantined> = table::read(&out.join("quarantine.parquet")).unwrap();
-    let links: Vec<Link> = table::read(&out.join("linkage.parquet")).unwrap();
-    assert_eq!(quarantined.len(), 500);
-    let slices = links.iter().filter(|link| link.series.as_ref() == Some(&volumes[0].series));
-    assert_eq!(slices.filter(|link| link.kind == "file").count(), 5);
-}
-
-/// The file with another Series Instance UID for each number.
-fn of_series(mut bytes: Vec<u8>, number: usize) -> Vec<u8> {
-    let uid = uid_of(&["series"]).into_bytes();
-    let at = bytes.windows(uid.len()).position(|window| window == uid).unwrap() + uid.len();
-    bytes[at - 3..at].copy_from_slice(format!("{number:03}").as_bytes());
-    bytes
 }
