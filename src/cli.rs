@@ -15,9 +15,10 @@ mod train;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Overrides;
+use crate::{config::Overrides, io::dicom};
 
 /// mivox learns features from unlabelled medical scans by maximising mutual
 /// information between views of the same anatomy, and writes them as tables.
@@ -93,6 +94,9 @@ enum Command {
     /// Write a cohort of synthetic scans whose truth is known
     #[command(after_help = "Example:\n  mivox phantom data/phantom --subjects 24 --seed 7")]
     Phantom(phantom::PhantomArgs),
+    /// Decode frames from standard input, apart from the process that needs them
+    #[command(name = dicom::DECODER_COMMAND, hide = true)]
+    DecodeWorker,
 }
 
 #[derive(Args)]
@@ -171,6 +175,9 @@ impl Cli {
             Command::Show(args) => show::run(&args),
             Command::Doctor => doctor::run(),
             Command::Phantom(args) => phantom::run(&args),
+            Command::DecodeWorker => {
+                dicom::serve_decoder().map(|()| End::Good).context("no decoder")
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bids;
 mod build;
+mod damaged;
 mod index;
 mod look;
 pub mod naming;
@@ -27,7 +28,7 @@ use crate::{
 
 pub use index::Index;
 use naming::{NameError, Pattern};
-pub use record::{CohortRow, Link, Quarantined};
+pub use record::{CohortRow, Link, Quarantined, reason};
 pub use scan::{LastImage, Origin, ReadError, Scan, scans};
 pub use walk::is_companion;
 

@@ -9,6 +9,7 @@
 //! says so, and no message repeats a path, a patient attribute or a UID.
 
 pub mod archive;
+mod bomb;
 pub mod dicom;
 pub mod fields;
 mod gunzip;

@@ -1,6 +1,6 @@
 //! Parses, runs, prints the chain of errors, and says how it ended.
 
-use std::process::ExitCode;
+use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
@@ -10,7 +10,12 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match mivox::cli::Cli::parse().run() {
+    let cli = mivox::cli::Cli::parse();
+    match own_program() {
+        Ok(program) => mivox::io::dicom::decode_in(program),
+        Err(error) => eprintln!("mivox: compressed frames are not decoded apart: {error}"),
+    }
+    match cli.run() {
         Ok(end) => ExitCode::from(end.code()),
         Err(error) => {
             eprintln!("mivox: {error}");
@@ -20,4 +25,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// This program: on Linux the one that runs, even where its file was replaced since.
+fn own_program() -> io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { std::env::current_exe() }
 }

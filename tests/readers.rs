@@ -12,7 +12,6 @@ mod readers {
     mod images;
     mod itk;
     mod made;
-    mod mutations;
     mod nibabel;
     mod nuclear;
     mod odd_nifti;

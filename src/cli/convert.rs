@@ -15,7 +15,9 @@ use super::{
     job::{self, counted, say},
 };
 use crate::{
-    cohort::{Cohort, Index, IndexError, Quarantined, Scan, Source, naming::Pattern, scans},
+    cohort::{
+        Cohort, Index, IndexError, Quarantined, Scan, Source, naming::Pattern, reason, scans,
+    },
     convert::{BYTES_PER_VOXEL, Naming, Settings, Stored, bids_ignored, convert},
     durable::{self, DurableError, Lock},
     io::series::Missing,
@@ -166,7 +168,7 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
                     file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
                     series: Some(scan.row.series.clone()),
                     stage: "convert".to_owned(),
-                    reason: error.to_string(),
+                    reason: reason(&error),
                 }));
             }
         }

@@ -4,7 +4,7 @@ use anyhow::bail;
 
 use super::job::{self, Job, counted, say};
 use crate::{
-    cohort::{Link, Quarantined, Scan, scans},
+    cohort::{Link, Quarantined, Scan, reason, scans},
     prepare::prepare,
     progress::Progress,
     study::Kind,
@@ -49,7 +49,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
                     file: pseudonyms.pseudonym(Kind::File, &path.to_string_lossy()),
                     series: Some(scan.row.series.clone()),
                     stage: "prepare".to_owned(),
-                    reason: error.to_string(),
+                    reason: reason(&error),
                 }));
             }
         }

@@ -8,9 +8,9 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    Cohort, CohortRow, IndexError, Link, Source,
+    Cohort, CohortRow, IndexError, Link, Source, damaged,
     index::ImageFile,
-    naming,
+    naming, reason,
     store::{State, Store},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     io::{
         Format,
         dicom::Instance,
-        series::{self, Assembly, SliceSource},
+        series::{self, Assembly, SeriesError, SliceSource},
     },
     study::{Identity, Kind, Pseudonymizer},
 };
@@ -34,6 +34,8 @@ pub(super) struct Builder<'a> {
     cohort: &'a mut Cohort,
     sink: &'a mut dyn FnMut(Link) -> Result<(), IndexError>,
     linked: BTreeSet<String>,
+    /// How many files of each series are damaged.
+    lacking: HashMap<String, usize>,
 }
 
 /// The states of some files.
@@ -47,13 +49,22 @@ impl<'a> Builder<'a> {
         cohort: &'a mut Cohort,
         sink: &'a mut dyn FnMut(Link) -> Result<(), IndexError>,
     ) -> Self {
-        Self { pseudonyms, source, store, cohort, sink, linked: BTreeSet::new() }
+        Self {
+            pseudonyms,
+            source,
+            store,
+            cohort,
+            sink,
+            linked: BTreeSet::new(),
+            lacking: HashMap::new(),
+        }
     }
 
     /// Adds what the store keeps of the source's files, but for those that are the
     /// `voxels` of others.
     pub(super) fn add_lasting(&mut self, voxels: &BTreeSet<String>) -> Result<(), IndexError> {
         let (store, source) = (self.store, self.source);
+        self.lacking = store.lacking(&source.name)?;
         self.cohort.companions += store.companions(&source.name)?;
         self.cohort.companions += store.refusals(&source.name, voxels, |path, reason| {
             self.refuse(Path::new(path), None, reason)
@@ -193,10 +204,15 @@ impl<'a> Builder<'a> {
 
     fn add_dicom(&mut self, assembly: Assembly, states: &States) -> Result<(), IndexError> {
         for found in assembly.series {
+            let files = SliceSource::files(&found.slices);
+            let check = damaged::check(&self.lacking, &found.identity.series, &found.slices);
+            if let Err(reason) = check {
+                self.refuse_series(Some(&found.identity), &files, &reason)?;
+                continue;
+            }
             let modality = found.modality.as_str();
             let frame = found.frame_of_reference.as_deref();
             let frame = frame.map(|uid| self.link(Kind::Frame, "frame", uid)).transpose()?;
-            let files = SliceSource::files(&found.slices);
             let row = self.row(&found.identity, Format::Dicom, modality, &files, states)?;
             let row = CohortRow {
                 body_part: found.body_part.map(str::to_owned),
@@ -216,17 +232,27 @@ impl<'a> Builder<'a> {
             self.add_other(&other.identity, Format::Dicom, other.kind, &other.files, states)?;
         }
         for refused in assembly.refused {
-            let series = match &refused.identity {
-                None => None,
-                Some(identity) => {
-                    self.link(Kind::Subject, "subject", &identity.subject)?;
-                    Some(self.link(Kind::Series, "series", &identity.series)?)
-                }
-            };
-            let reason = refused.reason.to_string();
-            for path in &refused.files {
-                self.refuse(path, series.as_deref(), &reason)?;
+            self.refuse_series(refused.identity.as_ref(), &refused.files, &refused.reason)?;
+        }
+        Ok(())
+    }
+
+    fn refuse_series(
+        &mut self,
+        identity: Option<&Identity>,
+        files: &[PathBuf],
+        error: &SeriesError,
+    ) -> Result<(), IndexError> {
+        let series = match identity {
+            None => None,
+            Some(identity) => {
+                self.link(Kind::Subject, "subject", &identity.subject)?;
+                Some(self.link(Kind::Series, "series", &identity.series)?)
             }
+        };
+        let reason = reason(error);
+        for path in files {
+            self.refuse(path, series.as_deref(), &reason)?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use super::{
     build::Builder,
     look::{Content, Looked, Passing, look_at},
     naming::Named,
+    reason,
     sidecar::Sidecars,
     store::{Store, Unread},
     walk,
@@ -249,7 +250,7 @@ fn add(passing: Vec<(PathBuf, Passing)>, builder: &mut Builder<'_>) -> Result<()
                 builder.add_image(&ImageFile { path, head, named })?;
             }
             Ok(Content::Companion) => builder.add_companion(),
-            Err(error) => builder.refuse(&path, None, &error.to_string())?,
+            Err(error) => builder.refuse(&path, None, &reason(&error))?,
         }
     }
     Ok(())

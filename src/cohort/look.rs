@@ -7,8 +7,11 @@ use std::{
 };
 
 use super::{
-    InputError, Source, is_companion,
+    InputError, Source,
+    damaged::Damage,
+    is_companion,
     naming::{Named, read_name},
+    reason,
     sidecar::Sidecars,
 };
 use crate::io::{
@@ -25,11 +28,22 @@ pub(super) enum Looked {
     Passing(Passing),
 }
 
+impl Looked {
+    fn refused(path: &Path, error: &InputError) -> Self {
+        let damage = Damage::of(path, error);
+        Self::Lasting(Lasting::Refused { reason: reason(error), damage })
+    }
+}
+
 pub(super) enum Lasting {
     Instance(Box<Instance>),
     /// Lies beside scans.
     Companion,
-    Refused(String),
+    /// Why, and whether a series may lack it.
+    Refused {
+        reason: String,
+        damage: Option<Damage>,
+    },
 }
 
 pub(super) struct Passing {
@@ -53,7 +67,7 @@ pub(super) fn look_at(source: &Source, sidecars: &Sidecars, path: &Path) -> Look
             Err(error @ DicomError::Io(_)) => passing(Err(error.into())),
             // A media directory is DICOM, and no instance.
             Err(_) if is_companion(path) => Looked::Lasting(Lasting::Companion),
-            Err(error) => Looked::Lasting(Lasting::Refused(error.to_string())),
+            Err(error) => Looked::refused(path, &error.into()),
         },
         Ok((_, file)) => {
             let content = image(source, sidecars, path, file);
@@ -66,7 +80,7 @@ pub(super) fn look_at(source: &Source, sidecars: &Sidecars, path: &Path) -> Look
         }
         Err(_) if is_companion(path) => Looked::Lasting(Lasting::Companion),
         Err(error @ (SniffError::Empty | SniffError::Alien | SniffError::AlienGzip)) => {
-            Looked::Lasting(Lasting::Refused(error.to_string()))
+            Looked::refused(path, &error.into())
         }
         // A name that is no UTF-8 was kept with another letter in it.
         Err(SniffError::Unreadable(_)) if path.to_string_lossy().contains('\u{FFFD}') => {

@@ -101,3 +101,15 @@ impl CohortRow {
         Some(Grid { shape, ras_from_voxel: affine_from_flat(&self.affine?) })
     }
 }
+
+/// Why an input is not used, as a row says it: the error and its causes.
+pub fn reason(error: &dyn std::error::Error) -> String {
+    let mut reason = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason.push_str(": ");
+        reason.push_str(&error.to_string());
+        cause = error.source();
+    }
+    reason
+}

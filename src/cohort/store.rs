@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    ffi::{OsStr, OsString},
     path::Path,
     sync::mpsc::Receiver,
 };
@@ -17,7 +18,7 @@ use crate::{durable, io::dicom::Instance};
 
 /// Raised where an [`Instance`] or a table here is another one than before: what was
 /// kept is then read anew.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 const TABLES: &str = "
     CREATE TABLE layout (number INTEGER NOT NULL);
@@ -33,7 +34,9 @@ const TABLES: &str = "
         uid TEXT NOT NULL, UNIQUE (source, study, uid));
     -- What reading a file gave, where that depends on the file alone.
     CREATE TABLE header (
-        id INTEGER PRIMARY KEY, series INTEGER, instance BLOB, reason TEXT);
+        id INTEGER PRIMARY KEY, series INTEGER, instance BLOB, reason TEXT,
+        -- Of a file that may be a slice: the series it says, '' for none.
+        lost_of TEXT);
     CREATE INDEX of_series ON header (series) WHERE series IS NOT NULL;
     CREATE TABLE refused (file TEXT NOT NULL, series TEXT, reason TEXT NOT NULL);
 ";
@@ -247,18 +250,21 @@ impl Store {
         id: i64,
         lasting: Lasting,
     ) -> Result<(), IndexError> {
-        let (series, instance, reason) = match lasting {
+        let (series, instance, reason, lost_of) = match lasting {
             Lasting::Instance(instance) => {
                 let bytes = postcard::to_stdvec(&*instance).map_err(|_| IndexError::Kept)?;
                 let series = self.series_of(source, instance.study_uid, instance.series_uid)?;
-                (Some(series), Some(bytes), None)
+                (Some(series), Some(bytes), None, None)
             }
-            Lasting::Companion => (None, None, None),
-            Lasting::Refused(reason) => (None, None, Some(reason)),
+            Lasting::Companion => (None, None, None, None),
+            Lasting::Refused { reason, damage } => {
+                let lost_of = damage.map(|damage| damage.series.unwrap_or_default());
+                (None, None, Some(reason), lost_of)
+            }
         };
         let mut keep =
-            self.db.prepare_cached("INSERT OR REPLACE INTO header VALUES (?, ?, ?, ?)")?;
-        keep.execute(params![id, series, instance, reason])?;
+            self.db.prepare_cached("INSERT OR REPLACE INTO header VALUES (?, ?, ?, ?, ?)")?;
+        keep.execute(params![id, series, instance, reason, lost_of])?;
         Ok(())
     }
 
@@ -289,6 +295,59 @@ impl Store {
         let id = add.insert((&key.0, &key.1, &key.2))?;
         self.series.insert(key, id);
         Ok(id)
+    }
+
+    /// How many files each series of a source lacks, by its identifier. A file that does
+    /// not say its series any more belongs to the one in its folder, where there is one
+    /// alone whose files have its ending.
+    pub(super) fn lacking(&self, source: &str) -> Result<HashMap<String, usize>, IndexError> {
+        let mut lost = self.db.prepare(
+            "SELECT path, lost_of FROM header JOIN file USING (id)
+             WHERE source = ? AND lost_of IS NOT NULL",
+        )?;
+        let mut lacking = HashMap::new();
+        let mut nameless: HashMap<(String, Option<OsString>), usize> = HashMap::new();
+        let mut rows = lost.query([source])?;
+        while let Some(row) = rows.next()? {
+            let (path, series): (String, String) = (row.get(0)?, row.get(1)?);
+            match series.as_str() {
+                "" => *nameless.entry(place(&path)).or_default() += 1,
+                _ => *lacking.entry(series).or_default() += 1,
+            }
+        }
+        for (place, files) in nameless {
+            if let Some(series) = self.only_series_in(source, &place)? {
+                *lacking.entry(series).or_default() += files;
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// The series of the files with an ending in a folder, where it is one alone.
+    fn only_series_in(
+        &self,
+        source: &str,
+        place_of: &(String, Option<OsString>),
+    ) -> Result<Option<String>, IndexError> {
+        // From the folder's separator to the letter behind it.
+        let mut beside = self.db.prepare_cached(
+            "SELECT path, uid FROM file JOIN header USING (id)
+             JOIN series ON series.id = header.series
+             WHERE file.source = ?1 AND path > ?2 || '/' AND path < ?2 || '0'",
+        )?;
+        let mut rows = beside.query((source, &place_of.0))?;
+        let mut only: Option<String> = None;
+        while let Some(row) = rows.next()? {
+            let (path, uid): (String, String) = (row.get(0)?, row.get(1)?);
+            if place(&path) != *place_of {
+                continue;
+            }
+            match &only {
+                Some(other) if *other != uid => return Ok(None),
+                _ => only = Some(uid),
+            }
+        }
+        Ok(only)
     }
 
     /// The series of a source that have files, in the order of their identifiers,
@@ -425,6 +484,13 @@ impl Store {
             reasons.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// The folder of a file, and its ending.
+fn place(path: &str) -> (String, Option<OsString>) {
+    let path = Path::new(path);
+    let folder = path.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned();
+    (folder, path.extension().map(OsStr::to_owned))
 }
 
 fn is_no_database(error: &rusqlite::Error) -> bool {

@@ -6,6 +6,11 @@
 //! is gone. Of the `dicom` crates only the writer of data sets is used. A frame
 //! goes one way: its bytes (`pixel_data`), a decoder where it is compressed
 //! (`codec`), its cells (`cells`), and what they mean (`transform`).
+//!
+//! The decoders are the part that a file can do most harm to. A program that calls
+//! [`decode_in`] runs them in processes of their own, each with
+//! [`DECODER_MEMORY`] at most; where it was not called they run in the calling
+//! process, and a frame that makes one abort ends that process.
 
 mod cells;
 mod codec;
@@ -30,9 +35,10 @@ mod walk;
 mod weighting;
 mod write;
 
+pub use codec::{DECODER_COMMAND, DECODER_MEMORY, DecoderFault, decode_in, serve_decoder};
 pub use directory::referenced_files;
 pub use frame::{Frame, MrTiming, Plane};
-pub use header::{open_header, read_header};
+pub use header::{open_header, read_header, series_of_damaged};
 pub use instance::Instance;
 pub use kind::Kind;
 pub use layout::{Photometric, PixelLayout};
@@ -148,11 +154,24 @@ pub enum DicomError {
         /// Its own words.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The decoder stopped on an inner fault.
-    #[error("the {codec} decoder failed on damaged data")]
-    CodecFault {
+    /// The decoder failed and did not refuse.
+    #[error("the {codec} decoder {fault}")]
+    DecoderFault {
         /// Name of the compression.
         codec: &'static str,
+        /// How it failed.
+        fault: DecoderFault,
+    },
+    /// The process that decodes cannot be started.
+    #[error("the process that decodes cannot be started")]
+    NoDecoder(#[source] io::Error),
+    /// Pixels that are compressed more than any image is.
+    #[error("the image promises {promised} bytes of pixels in {coded} compressed ones")]
+    Bomb {
+        /// Bytes that rows, columns, bits and frames make.
+        promised: u64,
+        /// Bytes of compressed pixel data.
+        coded: u64,
     },
     /// The memory for the pixels is not there.
     #[error("no memory for {bytes} bytes of pixels")]

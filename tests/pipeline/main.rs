@@ -7,9 +7,14 @@ mod boxes;
 mod encoders;
 mod command_line;
 mod convert;
+mod damaged;
+mod hostile;
 mod images;
 mod indexing;
 mod learning;
+#[path = "../readers/raw.rs"]
+#[allow(dead_code)]
+mod raw;
 mod resume;
 mod shared_scans;
 mod show;

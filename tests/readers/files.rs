@@ -3,9 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use mivox::io::{
-    dicom::{Instance, open_header},
+    dicom::{Instance, decode_in, open_header},
     series::{Assembly, assemble},
 };
+
+/// Decodes in workers from here on, as the program does.
+pub fn decode_apart() {
+    decode_in(env!("CARGO_BIN_EXE_mivox").into());
+}
 
 /// The real scans, or `None`, said on stderr, where they are absent.
 pub fn scans() -> Option<PathBuf> {

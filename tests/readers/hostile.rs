@@ -1,8 +1,15 @@
-//! DICOM files that are odd, damaged or made to do harm.
+//! Files that are odd, damaged or made to do harm: those written by hand here, those
+//! made at random and by rule in the modules below.
 
-use std::{fs, io::Write, path::PathBuf, time::Instant};
+mod cuts;
+mod mutate;
+mod mutations;
+mod seeds;
+mod verdict;
+mod worker;
 
-use flate2::{Compression, write::DeflateEncoder};
+use std::{fs, path::PathBuf};
+
 use mivox::io::{
     Format,
     dicom::{DicomError, Kind, open_header},
@@ -10,8 +17,10 @@ use mivox::io::{
     sniff,
 };
 
+use seeds::{deflate, run_lengths};
+
 use super::{
-    files::assemble_files,
+    files::{assemble_files, decode_apart},
     made::{Change, Made, axial},
     raw::{Coding, Raw},
 };
@@ -27,6 +36,7 @@ const JPEG_2000: &str = "1.2.840.10008.1.2.4.90";
 
 /// The values of two slices made by `slice` from their positions.
 fn read_two(slice: impl Fn(&str) -> Vec<u8>) -> Result<Vec<f32>, SeriesError> {
+    decode_apart();
     let folder = tempfile::tempdir().unwrap();
     let files: Vec<PathBuf> = ["0\\0\\0", "0\\0\\10"]
         .iter()
@@ -43,12 +53,6 @@ fn read_two(slice: impl Fn(&str) -> Vec<u8>) -> Result<Vec<f32>, SeriesError> {
 
 fn expected() -> Vec<f32> {
     (0..24).map(|n| ((n % 12) * 100) as f32).collect()
-}
-
-fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[test]
@@ -72,25 +76,6 @@ fn every_encoding_gives_the_same_values() {
     assert_eq!(read_two(deflated).unwrap(), expected());
 }
 
-/// Run-length code of the pixels: two segments, high bytes first.
-fn run_lengths() -> Vec<u8> {
-    let words: Vec<u16> = (0..12).map(|n| n * 100).collect();
-    let mut out = vec![0; 64];
-    let mut segment = |index: usize, bytes: Vec<u8>| {
-        let at = out.len() as u32;
-        out[4 + 4 * index..8 + 4 * index].copy_from_slice(&at.to_le_bytes());
-        out.push(11);
-        out.extend(bytes);
-        if out.len() % 2 == 1 {
-            out.push(0x80);
-        }
-    };
-    segment(0, words.iter().map(|w| (w >> 8) as u8).collect());
-    segment(1, words.iter().map(|w| *w as u8).collect());
-    out[0] = 2;
-    out
-}
-
 #[test]
 fn run_lengths_and_their_damage() {
     let code = run_lengths();
@@ -102,12 +87,6 @@ fn run_lengths_and_their_damage() {
     for len in 0..code.len() - 1 {
         let read = read_two(file(&code[..len]));
         assert!(matches!(read, Err(SeriesError::Slice { .. })), "{len}");
-    }
-    for at in 0..code.len() {
-        let mut damaged = code.clone();
-        damaged[at] ^= 0xFF;
-        // Any outcome but a panic.
-        let _ = read_two(file(&damaged));
     }
     let mut many = code.clone();
     many[..4].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -137,18 +116,6 @@ fn codecs_refuse_what_is_not_theirs() {
     let file = private.fragments(&[b"private"]).save(&folder, "private.dcm");
     let error = open_header(&file).unwrap_err();
     assert_eq!(error.to_string(), "this transfer syntax: not supported");
-}
-
-#[test]
-fn a_length_of_four_gigabytes_is_not_believed() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut raw = Raw::with_meta(Coding::Explicit, EXPLICIT);
-    raw.text(0x0008, 0x0016, b"UI", "1.2.840.10008.5.1.4.1.1.2");
-    raw.head(0x0029, 0x1010, b"OB", 0xF000_0000);
-    raw.bytes.resize(674, 0);
-    let file = raw.save(&folder, "huge.dcm");
-    let error = open_header(&file).unwrap_err();
-    assert!(matches!(error, DicomError::Truncated { announced: 0xF000_0000, .. }), "{error}");
 }
 
 #[test]
@@ -271,43 +238,6 @@ fn a_slice_cut_anywhere_is_refused_at_the_header() {
         fs::write(&file, &packed.bytes[..len]).unwrap();
         assert!(open_header(&file).is_err(), "{len} of {}", packed.bytes.len());
     }
-}
-
-#[test]
-fn any_byte_may_be_wrong() {
-    let made = Made::new(axial(), 2);
-    let whole = fs::read(made.write(0, Change::default())).unwrap();
-    let other = made.write(1, Change::default());
-    let file = made.folder.path().join("wrong.dcm");
-    for at in 128..whole.len() {
-        for flip in [0xFF, 0x01] {
-            let mut damaged = whole.clone();
-            damaged[at] ^= flip;
-            fs::write(&file, &damaged).unwrap();
-            let Ok(header) = open_header(&file) else { continue };
-            let assembly = mivox::io::series::assemble(vec![header, open_header(&other).unwrap()]);
-            for series in assembly.series {
-                let _ = read_series(&series.slices, &series.grid);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_deflate_bomb_ends() {
-    let start = Instant::now();
-    let folder = tempfile::tempdir().unwrap();
-    let mut head = Raw::bare(Coding::Explicit).ct("0\\0\\0", 16, 1);
-    head.head(0x0029, 0x1010, b"OB", 0xF000_0000);
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&head.bytes).unwrap();
-    encoder.write_all(&vec![0; 64 << 20]).unwrap();
-    let mut file = Raw::with_meta(Coding::Explicit, DEFLATED);
-    file.bytes.extend(encoder.finish().unwrap());
-    let error = open_header(&file.save(&folder, "bomb.dcm")).unwrap_err();
-    let DicomError::Truncated { left, .. } = error else { panic!("{error}") };
-    assert!(left <= 1 << 30, "{left} bytes were to be inflated");
-    assert!(start.elapsed().as_secs() < 20);
 }
 
 #[test]

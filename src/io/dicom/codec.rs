@@ -11,6 +11,9 @@ mod jpeg_2000;
 mod jpeg_ls;
 mod jpeg_xl;
 mod rle;
+mod worker;
+
+pub use worker::{DECODER_COMMAND, DECODER_MEMORY, DecoderFault, decode_in, serve_decoder};
 
 use std::{
     io::Read,
@@ -18,6 +21,7 @@ use std::{
 };
 
 use flate2::read::DeflateDecoder;
+use serde::{Deserialize, Serialize};
 
 use super::{
     DicomError, PixelLayout,
@@ -26,7 +30,7 @@ use super::{
 use codestream::Codestream;
 
 /// How frames are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Codec {
     /// JPEG baseline, extended and lossless.
     Jpeg,
@@ -89,21 +93,40 @@ impl Codec {
         matches!(self, Self::Rle | Self::Deflate | Self::Uncompressed)
     }
 
+    /// Whether the decoder is large enough to be wrong: it then runs in a worker.
+    /// Run lengths, deflate and plain bytes are a few lines of checked Rust each,
+    /// whose memory is that of the frame.
+    fn is_risky(self) -> bool {
+        matches!(self, Self::Jpeg | Self::JpegLs | Self::Jpeg2000 | Self::JpegXl)
+    }
+
     /// The cells of a frame. The size that the code stream declares is compared
     /// with the layout before a decoder sees it.
     pub(super) fn decode(self, bytes: Vec<u8>, layout: &PixelLayout) -> Result<Cells, DicomError> {
-        let stream = match self {
-            Self::Jpeg | Self::JpegLs => Codestream::of_jpeg(&bytes),
-            Self::Jpeg2000 => Codestream::of_jpeg_2000(&bytes),
-            _ => None,
-        };
-        if let Some(stream) = &stream {
+        if let Some(stream) = self.declared(&bytes)? {
             stream.check(layout)?;
         }
+        if self.is_risky() {
+            worker::decode(self, bytes, layout)
+        } else {
+            self.decode_here(bytes, layout)
+        }
+    }
+
+    /// What the code stream says of its size, where it says it at its start.
+    fn declared(self, bytes: &[u8]) -> Result<Option<Codestream>, DicomError> {
+        let stream = match self {
+            Self::Jpeg | Self::JpegLs => Codestream::of_jpeg(bytes),
+            Self::Jpeg2000 => Codestream::of_jpeg_2000(bytes),
+            _ => return Ok(None),
+        };
+        stream.map(Some).ok_or_else(|| self.refused("no size in the compressed image"))
+    }
+
+    /// The cells of a frame, decoded in this process: as many as the layout has.
+    fn decode_here(self, mut bytes: Vec<u8>, layout: &PixelLayout) -> Result<Cells, DicomError> {
+        let stream = self.declared(&bytes)?;
         let decode = || match (self, stream) {
-            (Self::Jpeg | Self::JpegLs | Self::Jpeg2000, None) => {
-                Err(self.refused("no size in the compressed image"))
-            }
             (Self::Jpeg, Some(stream)) => jpeg::decode(&bytes, &stream),
             (Self::JpegLs, Some(stream)) => jpeg_ls::decode(&bytes, &stream),
             (Self::Jpeg2000, Some(_)) => jpeg_2000::decode(&bytes, layout),
@@ -113,16 +136,20 @@ impl Codec {
                 Cells::of_native(inflate(&bytes, layout)?, Packing::PLAIN, layout)
             }
             (Self::Uncompressed, _) => {
-                let mut bytes = bytes.clone();
                 bytes.truncate(layout.bits_of_frame().div_ceil(8) as usize);
                 Cells::of_native(bytes, Packing::PLAIN, layout)
             }
+            (_, None) => Err(self.refused("no size in the compressed image")),
         };
         // Decoders index out of range on some damaged data.
-        let fault = DicomError::CodecFault { codec: self.name() };
+        let fault = self.fault(DecoderFault::Panicked);
         let cells = catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(fault))?;
         let (promised, found) = (layout.samples_of_frame() as u64, cells.len() as u64);
         if found == promised { Ok(cells) } else { Err(DicomError::PixelLength { promised, found }) }
+    }
+
+    fn fault(self, fault: DecoderFault) -> DicomError {
+        DicomError::DecoderFault { codec: self.name(), fault }
     }
 
     fn refused(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DicomError {

@@ -61,6 +61,11 @@ impl Frames {
         Err(DicomError::Structure { at: source.at(), what: "too many fragments of pixel data" })
     }
 
+    /// Bytes of all fragments.
+    pub(super) fn coded(&self) -> u64 {
+        self.fragments.iter().map(|fragment| u64::from(fragment.length)).sum()
+    }
+
     /// The bytes of a frame, its fragments joined.
     pub(super) fn bytes(&self, source: &mut Source, frame: u32) -> Result<Vec<u8>, DicomError> {
         let frame = frame as usize;

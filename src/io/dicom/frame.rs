@@ -1,5 +1,7 @@
 //! What is known of each frame without its pixels.
 
+use std::sync::Arc;
+
 use glam::DVec3;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +24,9 @@ pub struct Frame {
     /// What was measured, where it is one of the modalities that are known.
     pub modality: Option<Modality>,
     /// *Image Type*, or *Frame Type* with the complex component; upper case.
-    pub image_type: Vec<String>,
+    /// Written once for all frames that share it: see [`kept`].
+    #[serde(skip)]
+    pub image_type: Arc<[String]>,
     /// Timing of MR.
     pub timing: MrTiming,
     /// *Temporal Position Identifier* or *Index*.
@@ -33,6 +37,34 @@ pub struct Frame {
     pub stack: Option<String>,
     /// *Dimension Index Values*, but for those that number places.
     pub dimensions: Vec<u32>,
+}
+
+/// Frames as they are written down and read back: what they share is there once, so
+/// that they take no more room than in memory.
+pub(super) mod kept {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Frame;
+
+    pub fn serialize<S: Serializer>(frames: &[Frame], to: S) -> Result<S::Ok, S::Error> {
+        let runs = frames.chunk_by(|a, b| Arc::ptr_eq(&a.image_type, &b.image_type));
+        let image_types: Vec<(&[String], usize)> =
+            runs.filter_map(|run| Some((&*run.first()?.image_type, run.len()))).collect();
+        (image_types, frames).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Frame>, D::Error> {
+        let (image_types, mut frames) =
+            <(Vec<(Vec<String>, usize)>, Vec<Frame>)>::deserialize(from)?;
+        let mut rest = frames.iter_mut();
+        for (image_type, count) in image_types {
+            let image_type: Arc<[String]> = image_type.into();
+            rest.by_ref().take(count).for_each(|frame| frame.image_type = image_type.clone());
+        }
+        Ok(frames)
+    }
 }
 
 /// Where the pixels of a frame lie, in DICOM's LPS+ mm.
@@ -138,9 +170,18 @@ pub(super) fn frames_of(
         let whole = frame(values, 0, 1, layout)?;
         return Ok(tiles.into_iter().map(|plane| Frame { plane, ..whole.clone() }).collect());
     }
-    let mut found: Vec<Frame> = (0..frames as usize)
-        .map(|index| frame(values, index, frames, layout))
-        .collect::<Result<_, _>>()?;
+    // Frames that say the same share it: a file may have as many as it has bits.
+    let mut last: Arc<[String]> = Arc::from([]);
+    let mut shared = |mut frame: Frame| {
+        if frame.image_type == last {
+            frame.image_type = last.clone();
+        }
+        last = frame.image_type.clone();
+        frame
+    };
+    let frames_of = (0..frames as usize).map(|index| frame(values, index, frames, layout));
+    let mut found: Vec<Frame> =
+        frames_of.map(|frame| frame.map(&mut shared)).collect::<Result<_, _>>()?;
     for (index, frame) in found.iter_mut().enumerate() {
         nuclear::complete(frame, values, index, frames, layout)?;
     }
@@ -175,7 +216,7 @@ fn frame(
     Ok(Frame {
         plane: plane(&scope, frames, layout)?,
         modality,
-        image_type,
+        image_type: image_type.into(),
         timing,
         temporal_position: index.first().map(|&n| i64::from(n)).or(identifier.map(|n| n as i64)),
         gradient: gradient.first_chunk::<3>().copied(),

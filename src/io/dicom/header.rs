@@ -8,7 +8,7 @@ use super::{
     source::Source,
     suv, tags,
     values::{Attributes, Values},
-    walk::{Walked, walk},
+    walk::{Walked, salvage, walk},
 };
 use crate::study::known_body_part;
 
@@ -32,6 +32,13 @@ pub fn open_header(path: &Path) -> Result<Instance, DicomError> {
 /// As [`open_header`].
 pub fn read_header(file: BufReader<File>, path: &Path) -> Result<Instance, DicomError> {
     Ok(read(Source::new(file)?, path)?.instance)
+}
+
+/// *Series Instance UID* of a file that [`open_header`] refuses, where it stands
+/// before the damage.
+pub fn series_of_damaged(path: &Path) -> Option<String> {
+    let values = salvage(Source::open(path).ok()?)?;
+    values.own.text(tags::SERIES_INSTANCE).map(|uid| uid.into_owned())
 }
 
 /// A file whose header was read.

@@ -42,6 +42,7 @@ pub struct Instance {
     pub number_of_frames: u32,
     /// Its planes, in the order of the file: its frames, or the tiles of a
     /// mosaic. Empty where it is no plane of a volume.
+    #[serde(with = "super::frame::kept")]
     pub frames: Vec<Frame>,
     /// How its pixels are stored; none where it has no pixels.
     pub pixels: Option<PixelLayout>,

@@ -9,6 +9,7 @@ use super::{
     tags,
     walk::Walked,
 };
+use crate::io::bomb::is_bomb;
 
 /// Most frames: as many as a walk keeps functional groups of.
 const MAX_FRAMES: u32 = 1 << 18;
@@ -34,7 +35,7 @@ impl PixelData {
     ///
     /// # Errors
     /// [`DicomError`] where there are fewer than rows, columns, bits and frames
-    /// make, or the transfer syntax is none that is read.
+    /// make, they are compressed more than any image is, or the transfer syntax is none that is read.
     ///
     /// # Source
     /// DICOM PS3.5 8 and A.4, PS3.3 C.7.6.24 and 25 (float pixel data).
@@ -52,7 +53,12 @@ impl PixelData {
             if frames > MAX_FRAMES {
                 return Err(DicomError::Unsupported { what: "an image of more than 2^18 frames" });
             }
+            let promised = layout.bits_of_frame().saturating_mul(u64::from(frames)) / 8;
             let frames = Frames::read(&mut walked.source, frames)?;
+            let coded = frames.coded();
+            if is_bomb(promised, coded) {
+                return Err(DicomError::Bomb { promised, coded });
+            }
             return Ok(Self::Encapsulated { codec, frames });
         };
         if codec.is_some() {

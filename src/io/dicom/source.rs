@@ -9,9 +9,10 @@ use std::{
 use flate2::bufread::DeflateDecoder;
 
 use super::DicomError;
-use crate::io::{BUFFER, archive};
+use crate::io::{BUFFER, archive, bomb::most_of};
 
-/// Most bytes that a deflated data set may become: a bomb ends here.
+/// Most bytes that a deflated data set may become, however long it is: a bomb ends
+/// here.
 const MAX_INFLATED: u64 = 1 << 30;
 
 /// A forward reader that knows how many bytes are left.
@@ -65,9 +66,10 @@ impl Source {
         };
         // What was peeked at belongs to the deflated stream.
         file.seek_relative(-(self.peeked.len() as i64))?;
+        let end = most_of(self.end.saturating_sub(self.at)).min(MAX_INFLATED);
         let data = BufReader::with_capacity(BUFFER, DeflateDecoder::new(file));
         let bytes = Bytes::Inflated(Box::new(data));
-        Ok(Self { bytes, peeked: Vec::new(), at: 0, end: MAX_INFLATED })
+        Ok(Self { bytes, peeked: Vec::new(), at: 0, end })
     }
 
     /// The same bytes where [`Source::jump`] can reach any of the next ones: of a
@@ -77,6 +79,9 @@ impl Source {
             return Ok(self);
         }
         let (at, found) = (self.at, self.take(announced)?);
+        // What ends early is not whole, even where it holds every pixel.
+        let left = self.left();
+        io::copy(&mut self.bytes.reader().take(left), &mut io::sink())?;
         let bytes = Bytes::Memory(Cursor::new(found));
         Ok(Self { bytes, peeked: Vec::new(), at, end: at + announced })
     }

@@ -4,6 +4,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{DicomError, tags, tags::Tag, walk::Encoding};
 
+/// Most components of a text that are looked at: *Image Type* has about ten.
+const MAX_WORDS: usize = 32;
+
 /// The values of a data set: its own, and those of the sequences that are kept.
 #[derive(Debug)]
 pub(super) struct Values {
@@ -55,7 +58,12 @@ impl Attributes {
         self.encoding
     }
 
-    /// Keeps a value that `fill` writes; the first one of a tag stays.
+    /// Whether a tag has a value already: the first one stays.
+    pub(super) fn holds(&self, tag: Tag) -> bool {
+        self.places.binary_search_by_key(&tag, |&(tag, ..)| tag).is_ok()
+    }
+
+    /// Keeps a value that `fill` writes, where there is none yet.
     pub(super) fn insert(
         &mut self,
         tag: Tag,
@@ -93,11 +101,11 @@ impl Attributes {
         (!text.is_empty()).then_some(text)
     }
 
-    /// The components of a text, upper case.
+    /// The components of a text, upper case, the first [`MAX_WORDS`] of them.
     pub(super) fn words(&self, tag: Tag) -> Vec<String> {
         let text = self.text(tag).unwrap_or_default();
         let words = text.split('\\').map(|word| word.trim().to_ascii_uppercase());
-        words.filter(|word| !word.is_empty()).collect()
+        words.filter(|word| !word.is_empty()).take(MAX_WORDS).collect()
     }
 
     /// Decimal strings (DS, IS), exactly `N` of them, all finite.

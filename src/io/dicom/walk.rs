@@ -22,6 +22,9 @@ const MAX_DEPTH: usize = 32;
 /// million.
 const MAX_KEPT: usize = 1 << 22;
 
+/// Most bytes of them: of a deflated data set they are not bounded by the file.
+const MAX_KEPT_BYTES: u64 = 1 << 27;
+
 /// Most items of a sequence that is kept: the frames of a multi-frame image.
 const MAX_ITEMS: usize = 1 << 18;
 
@@ -54,7 +57,23 @@ pub(super) struct Walked {
 /// # Source
 /// DICOM PS3.10 7.1 (preamble, file meta information), PS3.5 7.1 (elements),
 /// 7.5 (sequences), 6.2.2 (UN of undefined length), A.4 (encapsulation).
-pub(super) fn walk(mut source: Source) -> Result<Walked, DicomError> {
+pub(super) fn walk(source: Source) -> Result<Walked, DicomError> {
+    let (mut walker, transfer_syntax) = begin(source)?;
+    let pixels = walker.data_set()?;
+    let Walker { source, values, .. } = walker;
+    Ok(Walked { source, values, transfer_syntax, pixels })
+}
+
+/// What stands in a file before its damage, where it is a DICOM file.
+pub(super) fn salvage(source: Source) -> Option<Values> {
+    let (mut walker, _) = begin(source).ok()?;
+    // What is wrong with it has been said.
+    let _ = walker.data_set();
+    Some(walker.values)
+}
+
+/// A walker before the data set, and the transfer syntax.
+fn begin(mut source: Source) -> Result<(Walker, String), DicomError> {
     let start = source.peek(144)?;
     if has_preamble(start) {
         source.skip(132)?;
@@ -82,17 +101,16 @@ pub(super) fn walk(mut source: Source) -> Result<Walked, DicomError> {
         };
         syntax.to_owned()
     });
-    let mut walker = Walker {
+    let walker = Walker {
         source,
         values: Values::new(encoding),
         creators: Creators::default(),
         kept: 0,
+        kept_bytes: 0,
         open: Vec::new(),
         encoding,
     };
-    let pixels = walker.data_set()?;
-    let Walker { source, values, .. } = walker;
-    Ok(Walked { source, values, transfer_syntax, pixels })
+    Ok((walker, transfer_syntax))
 }
 
 /// Reads group 2, always explicit and little-endian, and gives back the
@@ -147,6 +165,7 @@ struct Walker {
     values: Values,
     creators: Creators,
     kept: usize,
+    kept_bytes: u64,
     open: Vec<Open>,
     encoding: Encoding,
 }
@@ -276,13 +295,18 @@ impl Walker {
             let attribute = tags::name(tag);
             return Err(DicomError::TooLong { attribute, length: length_found, limit });
         }
+        let source = &mut self.source;
+        let target = self.values.target(item);
+        if target.holds(tag) {
+            return source.skip(length_found);
+        }
         self.kept += 1;
-        if self.kept > MAX_KEPT {
-            let (at, what) = (self.source.at(), "more values than any file has");
+        self.kept_bytes += length_found;
+        if self.kept > MAX_KEPT || self.kept_bytes > MAX_KEPT_BYTES {
+            let (at, what) = (source.at(), "more values than any file has");
             return Err(DicomError::Structure { at, what });
         }
-        let source = &mut self.source;
-        self.values.target(item).insert(tag, length, |bytes| source.fill(bytes))
+        target.insert(tag, length, |bytes| source.fill(bytes))
     }
 
     fn item(&mut self) -> Result<Option<PixelStart>, DicomError> {

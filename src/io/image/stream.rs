@@ -9,6 +9,7 @@ use super::{
     Coding, ImageError, ImageHead, Layout, VoxelType, layout::frame_len, memory::room,
     voxel::decode,
 };
+use crate::io::bomb::is_bomb;
 
 mod files;
 mod hex;
@@ -33,11 +34,6 @@ const DEFLATE_RATIO: u64 = 1032;
 /// # Source
 /// The format has no standard; bzip2's manual, chapter 2, gives the block size.
 const BZIP2_RATIO: u64 = 900_000 / 5 * 255 / 32;
-
-/// What is larger than this and was compressed more than this many times over
-/// is refused: nothing but an empty volume is, or one that is made to do harm.
-const BOMB_LEN: u64 = 1 << 26;
-const BOMB_RATIO: u64 = 500;
 
 /// Most frames whose voxels may alternate: a chunk holds one voxel of each.
 const MAX_INTERLEAVED: usize = 1 << 16;
@@ -233,7 +229,7 @@ fn part(file: &Path, layout: &Layout, decoded: u64) -> Result<Part, ImageError> 
         let (promised, found) = (start.saturating_add(decoded), start.saturating_add(most));
         return Err(ImageError::Short { promised, found });
     }
-    if layout.coding != Coding::Raw && decoded > BOMB_LEN && decoded / BOMB_RATIO > coded {
+    if layout.coding != Coding::Raw && is_bomb(decoded, coded) {
         return Err(ImageError::Bomb { promised: decoded, coded });
     }
     Ok(Part { file: file.to_owned(), start, coded })

@@ -150,6 +150,21 @@ pub enum SeriesError {
         /// Why.
         source: DicomError,
     },
+    /// A file of the series is damaged: the others may make a volume, and not the
+    /// whole one.
+    #[error("{files} files of the series are damaged: the volume may be cut short")]
+    Damaged {
+        /// Number of them.
+        files: usize,
+    },
+    /// Files that are compressed more than any image is.
+    #[error("the series promises {promised} bytes of voxels in files of {coded} bytes")]
+    Bomb {
+        /// Bytes that the voxels make, of two each.
+        promised: u64,
+        /// Bytes of the files.
+        coded: u64,
+    },
     /// The memory for the voxels is not there.
     #[error("no memory for {voxels} voxels")]
     Memory {

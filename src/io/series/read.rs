@@ -1,6 +1,9 @@
 //! The voxels of a series.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use glam::DVec3;
 use ndarray::{Array3, parallel::prelude::*};
@@ -12,7 +15,11 @@ use super::{
 };
 use crate::{
     geometry::{Grid, ras_from_lps},
-    io::dicom::{DicomError, FrameReader, Kind, MrTiming, PixelLayout, Plane},
+    io::{
+        archive,
+        bomb::is_bomb,
+        dicom::{DicomError, FrameReader, Kind, MrTiming, PixelLayout, Plane},
+    },
 };
 
 /// A series' voxels, and what its files say of them.
@@ -43,7 +50,8 @@ pub struct Reading {
 ///
 /// # Errors
 /// [`SeriesError::Moved`] where a slice is not where the grid has it,
-/// [`SeriesError::Slice`] where one cannot be read; the first one by number.
+/// [`SeriesError::Slice`] where one cannot be read, the first one by number;
+/// [`SeriesError::Bomb`] where the files are too short for their volume.
 ///
 /// # Source
 /// DICOM PS3.3 C.11.1.1.2 (rescale), C.8.9.4 (PET).
@@ -59,12 +67,13 @@ pub fn read_series(slices: &[SliceSource], grid: &Grid) -> Result<Array3<f32>, S
 pub fn read_whole(slices: &[SliceSource], grid: &Grid) -> Result<Reading, SeriesError> {
     let [ni, nj, nk] = grid.shape;
     let rows = fill::rows(slices, nk)?;
-    let mut voxels =
-        unread(grid.voxel_count().ok_or(SeriesError::TooLarge { shape: grid.shape })?)?;
+    let count = grid.voxel_count().ok_or(SeriesError::TooLarge { shape: grid.shape })?;
+    check_promise(slices, count)?;
+    let mut voxels = zeros(count)?;
     let own = |slice: usize| slices[slice].k.fract() == 0.0;
     let between = (0..slices.len()).filter(|&slice| !own(slice)).count();
     // Slices that lie between those of the grid have no place there.
-    let mut apart = unread(between * ni * nj)?;
+    let mut apart = zeros(between * ni * nj)?;
     let mut by_file: BTreeMap<&Path, Vec<Target<'_>>> = BTreeMap::new();
     let mut planes = voxels.chunks_exact_mut((ni * nj).max(1)).zip(&rows);
     let mut planes_apart = apart.chunks_exact_mut((ni * nj).max(1));
@@ -101,14 +110,6 @@ struct Head {
     timing: MrTiming,
 }
 
-/// Room for voxels, none of them measured yet.
-fn unread(voxels: usize) -> Result<Vec<f32>, SeriesError> {
-    let mut room: Vec<f32> = Vec::new();
-    room.try_reserve_exact(voxels).map_err(|_| SeriesError::Memory { voxels })?;
-    room.resize(voxels, f32::NAN);
-    Ok(room)
-}
-
 /// Interpolates the slices of the grid that lie between slices of the series. Those
 /// that lie between slices of the grid stand `apart`, in their order.
 fn fill(voxels: &mut [f32], apart: &[f32], rows: &[Row], slices: &[SliceSource], size: usize) {
@@ -132,6 +133,25 @@ fn fill(voxels: &mut [f32], apart: &[f32], rows: &[Row], slices: &[SliceSource],
         let between = fill::between(plane(below), plane(above), weight);
         voxels[k * size..(k + 1) * size].copy_from_slice(&between);
     }
+}
+
+/// Checks that the files have the bytes of a volume of so many voxels: each of them
+/// may be small enough to promise what a thousand of them must not.
+fn check_promise(slices: &[SliceSource], voxels: usize) -> Result<(), SeriesError> {
+    let length = |file: &PathBuf| archive::len(file).unwrap_or(0);
+    let coded = SliceSource::files(slices).iter().map(length).sum();
+    // A voxel of most images has two bytes.
+    let promised = voxels as u64 * 2;
+    if is_bomb(promised, coded) { Err(SeriesError::Bomb { promised, coded }) } else { Ok(()) }
+}
+
+/// Memory that is taken from the system when it is written to.
+fn zeros(count: usize) -> Result<Vec<f32>, SeriesError> {
+    // Whether there is room is asked first: without it `vec!` ends the process.
+    Vec::<f32>::new()
+        .try_reserve_exact(count)
+        .map_err(|_| SeriesError::Memory { voxels: count })?;
+    Ok(vec![0.0; count])
 }
 
 /// A slice to be read, and where its values go.

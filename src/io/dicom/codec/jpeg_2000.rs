@@ -14,7 +14,7 @@ pub(super) fn decode(bytes: &[u8], layout: &PixelLayout) -> Result<Cells, DicomE
     let planes: Vec<&[i32]> = image.components().iter().map(|plane| plane.data()).collect();
     let pixels = layout.rows * layout.columns;
     if planes.len() != usize::from(layout.samples) || planes.iter().any(|p| p.len() != pixels) {
-        return Err(DicomError::Unsupported { what: "a JPEG 2000 image with smaller components" });
+        return Err(Codec::Jpeg2000.refused("components that are smaller than the image"));
     }
     // A negative number keeps its lowest bits, from which it is unpacked again.
     let samples = (0..pixels).flat_map(|pixel| planes.iter().map(move |plane| plane[pixel]));

@@ -9,7 +9,7 @@ use crate::io::dicom::{DicomError, cells::Cells};
 /// ITU-T T.87.
 pub(super) fn decode(bytes: &[u8], stream: &Codestream) -> Result<Cells, DicomError> {
     if stream.components != 1 {
-        return Err(DicomError::Unsupported { what: "JPEG-LS of a colour image" });
+        return Err(Codec::JpegLs.refused("colours are not supported"));
     }
     let samples = stream.columns as usize * stream.rows as usize;
     let image = jpegls_decode_limited(bytes, samples * 2).map_err(|e| Codec::JpegLs.refused(e))?;

@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8], layout: &PixelLayout) -> Result<Cells, DicomE
     }
     let bits = image.image_header().metadata.bit_depth.bits_per_sample();
     if bits > 16 {
-        return Err(DicomError::Unsupported { what: "a JPEG XL image of more than 16 bits" });
+        return Err(Codec::JpegXl.refused("more than 16 bits are not supported"));
     }
     let frame = image.render_frame(0).map_err(|error| Codec::JpegXl.refused(error))?;
     let mut stream = frame.stream_no_alpha();

@@ -57,9 +57,11 @@ pub(super) fn is_kept(tag: Tag) -> bool {
 }
 
 /// Longest value of an attribute. Most have a few hundred bytes; a lookup table
-/// has up to 65,536 entries of 16 bits.
+/// has up to 65,536 entries of 16 bits. What every frame gets a copy of, be it said
+/// once for all of them, is short.
 pub(super) fn limit(tag: Tag) -> u64 {
     match tag {
+        tags::STACK_ID | tags::DIMENSION_VALUES => 1 << 7,
         tags::LUT_DATA => 1 << 17,
         tags::SIEMENS_CSA_IMAGE => 1 << 20,
         _ => 1 << 16,
