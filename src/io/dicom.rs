@@ -26,6 +26,7 @@ mod transform;
 mod values;
 mod walk;
 mod weighting;
+mod whole;
 mod write;
 
 pub use frame::{Frame, MrTiming, Plane};
@@ -34,7 +35,8 @@ pub use instance::Instance;
 pub use kind::Kind;
 pub use layout::{Photometric, PixelLayout};
 pub use pixels::FrameReader;
-pub use write::{NewSlice, WriteError, uid_of, write_slice};
+pub use whole::{Identified, check_whole};
+pub use write::{NewSlice, WriteError, uid_of, write_meta, write_slice};
 
 use std::io;
 
