@@ -96,9 +96,10 @@ impl Server {
         }
         let trust = || connection.tls.read();
         let archive: Box<dyn Archive> = match address {
-            Address::Web(base) => {
-                let trust = (base.scheme() == "https").then(trust).transpose()?;
-                Box::new(Web::new(base, credentials, trust, timeout, parallel)?)
+            Address::Web { tls, host, base } => {
+                let trust = tls.then(trust).transpose()?;
+                let loopback = address::is_loopback(&host);
+                Box::new(Web::new((base, loopback), credentials, trust, timeout, parallel)?)
             }
             Address::Dimse { called, host, port, tls } => {
                 let trust = tls.then(trust).transpose()?;

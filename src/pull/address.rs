@@ -2,15 +2,22 @@
 
 use std::net::IpAddr;
 
-use url::{Host, Url};
+use ureq::http::Uri;
 
 use super::PullError;
 
 /// The address of an archive, as one URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// DICOMweb: `https://host/dicom-web`, where `/studies` follows.
-    Web(Url),
+    /// DICOMweb.
+    Web {
+        /// Whether TLS is spoken.
+        tls: bool,
+        /// Host name or IP address.
+        host: String,
+        /// What `studies` follows: `https://host/dicom-web/`.
+        base: String,
+    },
     /// DIMSE: `dicom://AE_TITLE@host:port`, or `dicoms` over TLS.
     Dimse {
         /// AE title of the archive.
@@ -32,35 +39,40 @@ impl Address {
     /// everybody on the machine would see.
     pub fn new(text: &str) -> Result<Self, PullError> {
         let wrong = |what| PullError::Address { what };
-        let mut url = Url::parse(text).map_err(|_| wrong("is no URL"))?;
-        if url.password().is_some() {
+        let uri: Uri = text.parse().map_err(|_| wrong("is no URL"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(wrong("is no URL such as https://host/dicom-web or dicom://AE@host:104"));
+        };
+        let user = authority.as_str().rsplit_once('@').map(|(user, _)| user);
+        if user.is_some_and(|user| user.contains(':')) {
             return Err(wrong("holds a password: put it into a file, see --user-file"));
         }
-        let host = url.host_str().filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| wrong("has no host"))?;
-        match url.scheme() {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err(wrong("has no host"));
+        }
+        if authority.as_str().ends_with(':') || (uri.port().is_some() && uri.port_u16().is_none()) {
+            return Err(wrong("has no valid port"));
+        }
+        match scheme {
             "http" | "https" => {
-                if !url.username().is_empty() {
+                if user.is_some() {
                     return Err(wrong("holds a user: put it into a file, see --user-file"));
                 }
-                if url.query().is_some() || url.fragment().is_some() {
-                    return Err(wrong(
-                        "has a question behind it: it must end where /studies follows",
-                    ));
+                if uri.query().is_some() || text.contains('#') {
+                    return Err(wrong("must end where /studies follows"));
                 }
-                if !url.path().ends_with('/') {
-                    url.set_path(&format!("{}/", url.path()));
-                }
-                Ok(Self::Web(url))
+                let base = format!("{}/", text.trim_end_matches('/'));
+                Ok(Self::Web { tls: scheme == "https", host, base })
             }
-            scheme @ ("dicom" | "dicoms") => {
+            "dicom" | "dicoms" => {
                 let tls = scheme == "dicoms";
-                let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-                // PS3.15 B.12 and IANA: 104 and 2762.
-                let port = url.port().unwrap_or(if tls { 2762 } else { 104 });
-                let called = ae_title(url.username())
-                    .ok_or_else(|| wrong("has no AE title: dicom://AE_TITLE@host:port"))?;
-                if !matches!(url.path(), "" | "/") {
+                // Registered with IANA, see PS3.8 9.1.1 and PS3.15 B.
+                let port = uri.port_u16().unwrap_or(if tls { 2762 } else { 104 });
+                let called = user.and_then(ae_title);
+                let called =
+                    called.ok_or_else(|| wrong("has no AE title: dicom://AE_TITLE@host:port"))?;
+                if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
                     return Err(wrong("ends with a path, and DIMSE has none"));
                 }
                 Ok(Self::Dimse { called, host, port, tls })
@@ -72,20 +84,16 @@ impl Address {
     /// Whether nobody between can read what is sent: TLS, or this very machine.
     pub fn is_private(&self) -> bool {
         match self {
-            Self::Web(url) => url.scheme() == "https" || url.host().is_some_and(is_loopback),
-            Self::Dimse { tls, host, .. } => {
-                *tls || Host::parse(host).is_ok_and(is_loopback) || host == "::1"
+            Self::Web { tls, host, .. } | Self::Dimse { tls, host, .. } => {
+                *tls || is_loopback(host)
             }
         }
     }
 }
 
-fn is_loopback<S: AsRef<str>>(host: Host<S>) -> bool {
-    match host {
-        Host::Domain(name) => name.as_ref() == "localhost",
-        Host::Ipv4(address) => IpAddr::V4(address).is_loopback(),
-        Host::Ipv6(address) => IpAddr::V6(address).is_loopback(),
-    }
+/// Whether a host is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// An AE title: 1 to 16 characters, none of them a backslash or a control.
@@ -105,8 +113,11 @@ mod tests {
     #[test]
     fn addresses_are_read() {
         let web = Address::new("https://pacs.example/dicom-web").unwrap();
-        let Address::Web(url) = &web else { panic!() };
-        assert_eq!(url.join("studies").unwrap().path(), "/dicom-web/studies");
+        let Address::Web { base, host, tls } = &web else { panic!() };
+        assert_eq!(
+            (base.as_str(), host.as_str(), *tls),
+            ("https://pacs.example/dicom-web/", "pacs.example", true)
+        );
         assert!(web.is_private());
         assert!(!Address::new("http://pacs.example/").unwrap().is_private());
         assert!(Address::new("http://127.0.0.1:8042/dicom-web").unwrap().is_private());
@@ -130,6 +141,9 @@ mod tests {
             "dicom://pacs:104",
             "dicom://A_TITLE_THAT_IS_TOO_LONG@pacs",
             "dicom://A@pacs/path",
+            "dicom://A@pacs:99999",
+            "/dicom-web",
+            "https://",
         ] {
             let error = Address::new(wrong).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

@@ -13,13 +13,13 @@ use std::{
     time::Duration,
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::CertificateDer;
 use ureq::{
     Agent, Body,
     http::{Response, header},
     tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig},
 };
-use url::Url;
 
 use super::{
     Batch, Credentials, PullError, Uid,
@@ -44,14 +44,15 @@ const BATCH: usize = 32;
 
 /// An archive behind DICOMweb.
 pub(super) struct Web {
-    base: Url,
+    /// What `studies` follows.
+    base: String,
     agent: Agent,
     credentials: Option<Credentials>,
 }
 
 impl Web {
     pub(super) fn new(
-        base: Url,
+        (base, loopback): (String, bool),
         credentials: Option<Credentials>,
         trust: Option<Trust>,
         timeout: Duration,
@@ -70,7 +71,7 @@ impl Web {
             .timeout_recv_body(Some(MAX_BODY_TIME))
             .max_idle_connections(parallel)
             .max_idle_connections_per_host(parallel);
-        if base.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]")) {
+        if loopback {
             config = config.proxy(None);
         }
         if let Some(trust) = trust {
@@ -79,15 +80,11 @@ impl Web {
         Ok(Self { base, agent: config.build().new_agent(), credentials })
     }
 
-    fn url(&self, path: &str) -> Result<Url, PullError> {
-        self.base.join(path).map_err(|_| PullError::Address { what: "leads nowhere" })
-    }
-
-    fn get(&self, url: &Url, accept: &str) -> Result<Response<Body>, PullError> {
+    fn get(&self, url: &str, accept: &str) -> Result<Response<Body>, PullError> {
         if stop::requested() {
             return Err(PullError::Stopped);
         }
-        let mut request = self.agent.get(url.as_str()).header(header::ACCEPT, accept);
+        let mut request = self.agent.get(url).header(header::ACCEPT, accept);
         if let Some(credentials) = &self.credentials {
             request = request.header(header::AUTHORIZATION, credentials.header());
         }
@@ -104,7 +101,7 @@ impl Web {
     }
 
     /// One page of a list; none where the archive has nothing to say.
-    fn page(&self, url: &Url) -> Result<Vec<Answer>, PullError> {
+    fn page(&self, url: &str) -> Result<Vec<Answer>, PullError> {
         let response = self.get(url, "application/dicom+json")?;
         if response.status().as_u16() == 204 {
             return Ok(Vec::new());
@@ -119,15 +116,16 @@ impl Web {
     }
 
     fn instance(&self, batch: &Batch, uid: &Uid, inbox: &Inbox) -> Result<(), PullError> {
-        let path = format!(
-            "studies/{}/series/{}/instances/{}",
+        let url = format!(
+            "{}studies/{}/series/{}/instances/{}",
+            self.base,
             batch.study.as_str(),
             batch.series.as_str(),
             uid.as_str()
         );
         // As it is stored: nothing is transcoded.
         let accept = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
-        let response = self.get(&self.url(&path)?, accept)?;
+        let response = self.get(&url, accept)?;
         let kind = header_text(&response, header::CONTENT_TYPE.as_str()).unwrap_or_default();
         let mut body = response.into_body().into_reader();
         let mut draft = inbox.draft()?;
@@ -147,7 +145,7 @@ impl Archive for Web {
         let mut found: Vec<Answer> = Vec::new();
         let mut seen = HashSet::new();
         loop {
-            let page = self.page(&self.search(level, found.len())?)?;
+            let page = self.page(&self.search(level, found.len()))?;
             let rows = page.len();
             let before = found.len();
             found.extend(page.into_iter().filter(|answer| {
@@ -179,9 +177,7 @@ impl Archive for Web {
     }
 
     fn ping(&self) -> Result<(), PullError> {
-        let mut url = self.url("studies")?;
-        url.query_pairs_mut().append_pair("limit", "1");
-        self.page(&url).map(|_| ())
+        self.page(&format!("{}studies?limit=1", self.base)).map(|_| ())
     }
 
     fn batch(&self) -> usize {
@@ -190,39 +186,32 @@ impl Archive for Web {
 }
 
 impl Web {
-    fn search(&self, level: Level<'_>, offset: usize) -> Result<Url, PullError> {
-        let mut url = match level {
-            Level::Studies(_) => self.url("studies")?,
-            Level::Series { study } => self.url(&format!("studies/{}/series", study.as_str()))?,
-            Level::Instances { study, series } => self.url(&format!(
-                "studies/{}/series/{}/instances",
-                study.as_str(),
-                series.as_str()
-            ))?,
+    /// The address of a list from a row on.
+    fn search(&self, level: Level<'_>, offset: usize) -> String {
+        let list = match level {
+            Level::Studies(_) => "studies".to_owned(),
+            Level::Series { study } => format!("studies/{}/series", study.as_str()),
+            Level::Instances { study, series } => {
+                format!("studies/{}/series/{}/instances", study.as_str(), series.as_str())
+            }
         };
-        {
-            let mut pairs = url.query_pairs_mut();
-            if let Level::Studies(filter) = level {
-                let dates = filter.dates.map(super::Dates::to_matching);
-                let keys = [
-                    ("StudyDate", dates.as_deref()),
-                    ("ModalitiesInStudy", filter.modality),
-                    ("PatientID", filter.patient),
-                    ("StudyInstanceUID", filter.study.map(Uid::as_str)),
-                ];
-                for (key, value) in keys {
-                    if let Some(value) = value {
-                        pairs.append_pair(key, value);
-                    }
+        let mut keys = format!("limit={PAGE}&offset={offset}");
+        if let Level::Studies(filter) = level {
+            let dates = filter.dates.map(super::Dates::to_matching);
+            let pairs = [
+                ("StudyDate", dates.as_deref()),
+                ("ModalitiesInStudy", filter.modality),
+                ("PatientID", filter.patient),
+                ("StudyInstanceUID", filter.study.map(Uid::as_str)),
+            ];
+            for (key, value) in pairs {
+                if let Some(value) = value {
+                    let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
+                    keys.push_str(&format!("&{key}={value}"));
                 }
             }
-            pairs.append_pair("limit", &PAGE.to_string());
-            pairs.append_pair("offset", &offset.to_string());
         }
-        // A plus is a blank in forms only (RFC 3986).
-        let query = url.query().map(|query| query.replace('+', "%20"));
-        url.set_query(query.as_deref());
-        Ok(url)
+        format!("{}{list}?{keys}", self.base)
     }
 }
 
