@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::CertificateDer;
 use ureq::{
     Agent, Body,
@@ -29,6 +29,10 @@ use super::{
     tls::{Trust, provider},
 };
 use crate::stop;
+
+/// What is escaped in a query: all that is not unreserved (RFC 3986 2.3). Archives
+/// take an escaped hyphen for three characters, so nothing is escaped without need.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Rows asked for at a time.
 const PAGE: usize = 1000;
@@ -206,7 +210,7 @@ impl Web {
             ];
             for (key, value) in pairs {
                 if let Some(value) = value {
-                    let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
+                    let value = utf8_percent_encode(value, RESERVED);
                     keys.push_str(&format!("&{key}={value}"));
                 }
             }

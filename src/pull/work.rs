@@ -120,8 +120,7 @@ impl<'a> Worker<'a> {
                 }
                 Err(error) if error.weight() == Weight::Fatal => return Err(error),
                 Err(error) if tries >= self.effort.retries => {
-                    self.look_whether_gone(&error)?;
-                    return if self.is_over() { Err(PullError::Stopped) } else { Ok(Err(error)) };
+                    return self.look_whether_gone(error).map(Err);
                 }
                 Err(error) => {
                     self.wait(tries, &error)?;
@@ -131,18 +130,20 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// After all patience: whether it is this question, or the archive is not there.
-    fn look_whether_gone(&self, error: &PullError) -> Result<(), PullError> {
+    /// After all patience: whether the archive is there, and only this question does
+    /// not pass. Where it is not, the work ends; where it never was, that is an error.
+    fn look_whether_gone(&self, error: PullError) -> Result<PullError, PullError> {
         match self.archive.ping() {
             Err(ping) if ping.weight() == Weight::Passing => {
                 if !self.reached.load(Ordering::SeqCst) {
-                    return Err(PullError::Unreachable { why: error.to_string() });
+                    return Err(error);
                 }
                 self.gone.store(true, Ordering::SeqCst);
-                Ok(())
+                Err(PullError::Stopped)
             }
             Err(ping) if ping.weight() == Weight::Fatal => Err(ping),
-            _ => Ok(()),
+            _ if stop::requested() => Err(PullError::Stopped),
+            _ => Ok(error),
         }
     }
 
@@ -214,10 +215,7 @@ impl<'a> Worker<'a> {
                 tries = 0;
             }
             if tries >= self.effort.retries {
-                self.look_whether_gone(&error)?;
-                if self.is_over() {
-                    return Err(PullError::Stopped);
-                }
+                let error = self.look_whether_gone(error)?;
                 return self.fetch_apart(batch, inbox, &error, &mut 0);
             }
             self.wait(tries, &error)?;
@@ -246,9 +244,9 @@ impl<'a> Worker<'a> {
             match self.archive.fetch(&half, inbox) {
                 Ok(()) => *failures = 0,
                 Err(error) if error.weight() == Weight::Fatal => return Err(error),
-                Err(error) => {
+                Err(mut error) => {
                     if error.weight() == Weight::Passing {
-                        self.look_whether_gone(&error)?;
+                        error = self.look_whether_gone(error)?;
                     }
                     if self.is_over() {
                         return Err(PullError::Stopped);
