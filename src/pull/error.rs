@@ -157,6 +157,15 @@ impl PullError {
         }
     }
 
+    /// How often to try again at most: an archive that fails inside mostly fails
+    /// again.
+    pub(super) fn patience(&self, retries: u32) -> u32 {
+        match self {
+            Self::Status { status: 500, .. } => retries.min(2),
+            _ => retries,
+        }
+    }
+
     /// A broken connection.
     pub(super) fn cut(error: &io::Error) -> Self {
         Self::Cut { why: words(error) }

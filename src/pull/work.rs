@@ -119,7 +119,7 @@ impl<'a> Worker<'a> {
                     return Ok(Err(error));
                 }
                 Err(error) if error.weight() == Weight::Fatal => return Err(error),
-                Err(error) if tries >= self.effort.retries => {
+                Err(error) if tries >= error.patience(self.effort.retries) => {
                     return self.look_whether_gone(error).map(Err);
                 }
                 Err(error) => {
@@ -214,7 +214,7 @@ impl<'a> Worker<'a> {
             if missing.len() < before {
                 tries = 0;
             }
-            if tries >= self.effort.retries {
+            if tries >= error.patience(self.effort.retries) {
                 let error = self.look_whether_gone(error)?;
                 return self.fetch_apart(batch, inbox, &error, &mut 0);
             }

@@ -21,18 +21,26 @@ const MAX_LIST: usize = 64 << 20;
 /// # Source
 /// DICOM PS3.4 C.4.1 (C-FIND), C.6.2 (study root).
 pub(super) fn find(archive: &Dimse, level: Level<'_>) -> Result<Vec<Answer>, PullError> {
+    // The archive may have closed what lay idle.
     let idle = archive.idle.lock().ok().and_then(|mut idle| idle.pop());
-    let mut messages = match idle {
-        Some(messages) => messages,
-        None => archive.associate(&[(FIND, &[IMPLICIT])], &[], "C-FIND")?,
-    };
-    // An association on which something went wrong is dropped.
+    if let Some(mut messages) = idle
+        && let Ok(found) = ask(&mut messages, level)
+    {
+        keep(archive, messages);
+        return Ok(found);
+    }
+    let mut messages = archive.associate(&[(FIND, &[IMPLICIT])], &[], "C-FIND")?;
     let found = ask(&mut messages, level)?;
+    keep(archive, messages);
+    Ok(found)
+}
+
+/// Keeps an association on which everything went well, for the next list.
+fn keep(archive: &Dimse, messages: Messages) {
     match archive.idle.lock() {
         Ok(mut idle) => idle.push(messages),
         Err(_) => messages.release(),
     }
-    Ok(found)
 }
 
 fn ask(messages: &mut Messages, level: Level<'_>) -> Result<Vec<Answer>, PullError> {
