@@ -16,7 +16,7 @@ use crate::workplace::{CONTENT, Sent, checked, free_port};
 const PLUGIN: &str = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so";
 
 /// Whether a program is there; says so where it is not.
-fn installed(program: &str) -> bool {
+pub fn installed(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
     let found = command.status().is_ok();

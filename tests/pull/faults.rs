@@ -3,6 +3,8 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    process::Command,
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -14,8 +16,10 @@ use mivox::{
 use ndarray::Array2;
 
 use crate::{
+    archives::installed,
     fake::{Answer, Fake, SECRETS, endless, http, json, lists, part, raw},
-    workplace::Workplace,
+    node,
+    workplace::{Workplace, free_port},
 };
 
 /// A slice with a SOP Instance UID.
@@ -188,4 +192,102 @@ fn a_hostile_association_ends() {
         let said = place.pull(&address, &["--all", "--retries", "0", "--timeout", "5"], 1);
         assert!(said.contains(reason), "{said}");
     }
+}
+
+const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
+
+/// What lies behind the file meta information, which is what C-STORE carries.
+fn data_set(file: &[u8]) -> &[u8] {
+    // Group length, an element of UL, is the first of group 2.
+    let length = u32::from_le_bytes(file[140..144].try_into().unwrap());
+    &file[144 + length as usize..]
+}
+
+#[test]
+fn by_c_get_only_what_was_asked_for_is_taken() {
+    let wanted = "1.2.826.77.3.0";
+    let statuses: Arc<Mutex<Vec<Option<u16>>>> = Arc::default();
+    let seen = Arc::clone(&statuses);
+    let deed: node::Deed = Arc::new(move |node| {
+        let own = slice(wanted);
+        let cases: [(&str, Vec<u8>); 4] = [
+            // Not asked for; announced as asked for and another one; as it should be,
+            // and once more.
+            ("1.2.3.4.5", slice("1.2.3.4.5")),
+            ("../../etc/passwd", own.clone()),
+            (wanted, own.clone()),
+            (wanted, own),
+        ];
+        let found: Vec<_> =
+            cases.iter().map(|(uid, file)| node.store(MR, uid, data_set(file))).collect();
+        seen.lock().unwrap().extend(found);
+    });
+    let port = node::start([SECRETS[0], SECRETS[1], wanted], deed);
+    let place = Workplace::new();
+    let address = format!("dicom://FAKE@127.0.0.1:{port}");
+    place.pull(&address, &["--all", "--retries", "0"], 0);
+    let statuses = statuses.lock().unwrap();
+    assert_eq!(*statuses, [Some(0x0124), Some(0x0124), Some(0), Some(0)]);
+    assert_eq!((place.files().len(), place.sums()), (1, [1, 0, 1, 0]));
+}
+
+#[test]
+fn by_c_get_another_instance_and_an_endless_one_are_refused() {
+    let wanted = "1.2.826.77.3.0";
+    for (data, largest, reason) in [
+        (slice("1.2.3.4.5"), "1", "another instance"),
+        (slice(wanted)[..5000].to_vec(), "1", "damaged"),
+        (slice(wanted), "0.000001", "larger than the limit"),
+    ] {
+        let deed: node::Deed = Arc::new(move |node| {
+            let _ = node.store(MR, wanted, data_set(&data));
+        });
+        let port = node::start([SECRETS[0], SECRETS[1], wanted], deed);
+        let place = Workplace::new();
+        let address = format!("dicom://FAKE@127.0.0.1:{port}");
+        let words = ["--all", "--retries", "0", "--largest", largest];
+        place.pull(&address, &words, 2);
+        assert!(place.files().is_empty());
+        let reasons = place.quarantined();
+        assert!(reasons.len() == 1 && reasons[0].reason.contains(reason), "{reasons:?}");
+    }
+}
+
+#[test]
+fn by_c_move_only_the_archive_is_let_in() {
+    if !installed("storescu") {
+        return;
+    }
+    let wanted = "1.2.826.77.3.0";
+    let files = tempfile::tempdir().unwrap();
+    let path = |name: &str| files.path().join(name);
+    std::fs::write(path("own"), slice(wanted)).unwrap();
+    std::fs::write(path("other"), slice("1.2.3.4.5")).unwrap();
+    let port = free_port();
+    let (own, other) = (path("own"), path("other"));
+    let ends: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let seen = Arc::clone(&ends);
+    let deed: node::Deed = Arc::new(move |_| {
+        let send = |calling: &str, called: &str, file: &std::path::Path| {
+            let mut command = Command::new("storescu");
+            command.args(["-aet", calling, "-aec", called, "127.0.0.1", &port.to_string()]);
+            command.arg(file).output().unwrap().status.success()
+        };
+        // Another calling title, another called title, an instance that nobody asked
+        // for, and the one that was.
+        let found = [
+            send("INTRUDER", "MIVOX", &own),
+            send("FAKE", "SOMEBODY", &own),
+            send("FAKE", "MIVOX", &other),
+            send("FAKE", "MIVOX", &own),
+        ];
+        seen.lock().unwrap().extend(found);
+    });
+    let archive = node::start([SECRETS[0], SECRETS[1], wanted], deed);
+    let place = Workplace::new();
+    let address = format!("dicom://FAKE@127.0.0.1:{archive}");
+    let to = port.to_string();
+    place.pull(&address, &["--all", "--retries", "0", "--method", "move", "--move-port", &to], 0);
+    assert_eq!(*ends.lock().unwrap(), [false, false, false, true]);
+    assert_eq!((place.files().len(), place.sums()), (1, [1, 0, 1, 0]));
 }

@@ -9,6 +9,7 @@
 mod archives;
 mod faults;
 mod fake;
+mod node;
 mod resume;
 mod round_trip;
 mod secure;
