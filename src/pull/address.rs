@@ -51,7 +51,9 @@ impl Address {
         if host.is_empty() {
             return Err(wrong("has no host"));
         }
-        if authority.as_str().ends_with(':') || (uri.port().is_some() && uri.port_u16().is_none()) {
+        let place = authority.as_str().rsplit('@').next().unwrap_or_default();
+        // What does not fit into a port is none to the parser.
+        if place != authority.host() && uri.port_u16().is_none() {
             return Err(wrong("has no valid port"));
         }
         match scheme {
@@ -142,6 +144,8 @@ mod tests {
             "dicom://A_TITLE_THAT_IS_TOO_LONG@pacs",
             "dicom://A@pacs/path",
             "dicom://A@pacs:99999",
+            "dicom://A@pacs:",
+            "https://[::1",
             "/dicom-web",
             "https://",
         ] {
