@@ -7,6 +7,7 @@ mod element;
 mod find;
 mod listen;
 mod message;
+mod peer;
 mod retrieve;
 mod store;
 mod syntax;
@@ -35,7 +36,8 @@ use super::{
 };
 use element::{COMMAND, DATA_SET_TYPE, Elements, MESSAGE_ID};
 use listen::Listener;
-use message::{MAX_PDU, Messages, Over, broken};
+use message::{MAX_PDU, Messages, broken};
+use peer::Over;
 
 /// Value of *Command Data Set Type* where no data set follows.
 const NO_DATA_SET: u16 = 0x0101;

@@ -22,7 +22,8 @@ use super::{
     super::{PullError, Uid, archive::Wanted, inbox::Inbox},
     NO_DATA_SET,
     element::{AFFECTED_CLASS, COMMAND, DATA_SET_TYPE, Elements, MESSAGE_ID, RESPONDED_ID, STATUS},
-    message::{Command, MAX_PDU, Messages, Over},
+    message::{Command, MAX_PDU, Messages},
+    peer::Over,
     store,
     syntax::{TRANSFER, VERIFICATION},
 };

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 
 use dicom_ul::{
-    Pdu,
-    association::{self, Association, CloseSocket, SyncAssociation},
+    Pdu, association,
     pdu::{PDataValue, PDataValueType, PresentationContextNegotiated, ReadError},
 };
 
 use super::{
     super::{PullError, error::words},
     element::Elements,
+    peer::Peer,
 };
 use crate::stop;
 
@@ -26,46 +26,6 @@ const MAX_IDENTIFIER: usize = 4 << 20;
 
 /// Longest piece that we send.
 const PIECE: usize = 16 << 10;
-
-/// An association, opened by either side, with or without TLS.
-pub(super) trait Peer: Send {
-    fn send(&mut self, pdu: &Pdu) -> Result<(), association::Error>;
-    fn receive(&mut self) -> Result<Pdu, association::Error>;
-    fn contexts(&self) -> &[PresentationContextNegotiated];
-    /// Longest PDU that the other side takes.
-    fn longest(&self) -> u32;
-}
-
-/// One type for associations of all kinds of sockets.
-pub(super) struct Over<A, S>(A, std::marker::PhantomData<fn() -> S>);
-
-impl<A, S> Over<A, S> {
-    pub(super) fn new(association: A) -> Self {
-        Self(association, std::marker::PhantomData)
-    }
-}
-
-impl<S, A> Peer for Over<A, S>
-where
-    S: std::io::Read + std::io::Write + CloseSocket,
-    A: SyncAssociation<S> + Association + Send,
-{
-    fn send(&mut self, pdu: &Pdu) -> Result<(), association::Error> {
-        SyncAssociation::send(&mut self.0, pdu)
-    }
-
-    fn receive(&mut self) -> Result<Pdu, association::Error> {
-        SyncAssociation::receive(&mut self.0)
-    }
-
-    fn contexts(&self) -> &[PresentationContextNegotiated] {
-        Association::presentation_contexts(&self.0)
-    }
-
-    fn longest(&self) -> u32 {
-        self.0.peer_max_pdu_length()
-    }
-}
 
 /// A command and the presentation context it came in.
 pub(super) struct Command {
