@@ -9,6 +9,7 @@ mod job;
 mod pairs;
 mod phantom;
 mod prepare;
+mod pull;
 mod run;
 mod show;
 mod train;
@@ -88,6 +89,9 @@ enum Command {
     /// Draw three planes of every volume, for a person to look through
     #[command(after_help = show::EXAMPLE)]
     Show(show::ShowArgs),
+    /// Fetch studies from a PACS, by DICOMweb or by DIMSE
+    #[command(after_help = pull::EXAMPLE)]
+    Pull(Box<pull::PullArgs>),
     /// Say whether this machine has what mivox needs
     #[command(after_help = "Example:\n  mivox doctor")]
     Doctor,
@@ -173,6 +177,7 @@ impl Cli {
             Command::Evaluate(args) => job::with(&args, evaluate::run),
             Command::Convert(args) => convert::run(&args),
             Command::Show(args) => show::run(&args),
+            Command::Pull(args) => pull::run(&args),
             Command::Doctor => doctor::run(),
             Command::Phantom(args) => phantom::run(&args),
             Command::DecodeWorker => {

@@ -64,30 +64,69 @@ fn write_with_mode<E: From<DurableError>>(
 ) -> Result<(), E> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_folder(folder)?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".writing-")
-        .tempfile_in(folder)
-        .map_err(failed("make a temporary file for", path))?;
+    let mut draft = Draft::new_in(folder)?;
     {
-        let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
+        let mut out = BufWriter::with_capacity(1 << 20, draft.file());
         write(&mut out)?;
         out.flush().map_err(failed("write", path))?;
     }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        temporary
-            .as_file()
-            .set_permissions(fs::Permissions::from_mode(mode))
-            .map_err(failed("set the permissions of", path))?;
+    draft.keep(path, mode).map_err(E::from)
+}
+
+/// A file under a temporary name, which gets its own name once it is whole. Until
+/// then, or where it is dropped, nothing of it is seen.
+#[derive(Debug)]
+pub struct Draft {
+    temporary: tempfile::NamedTempFile,
+}
+
+impl Draft {
+    /// An empty draft in a folder that is there, on the file system where the file
+    /// is to lie. Only its owner may read it.
+    ///
+    /// # Errors
+    /// [`DurableError::Io`].
+    pub fn new_in(folder: &Path) -> Result<Self, DurableError> {
+        let temporary = tempfile::Builder::new()
+            .prefix(".writing-")
+            .tempfile_in(folder)
+            .map_err(failed("make a temporary file in", folder))?;
+        Ok(Self { temporary })
     }
-    temporary.as_file().sync_all().map_err(failed("sync", path))?;
-    temporary.persist(path).map_err(|e| failed("rename to", path)(e.error))?;
-    // The rename itself is durable once the folder is.
-    if let Ok(handle) = File::open(folder) {
-        handle.sync_all().map_err(failed("sync the folder of", path))?;
+
+    /// The file, to write to.
+    pub fn file(&mut self) -> &mut File {
+        self.temporary.as_file_mut()
     }
-    Ok(())
+
+    /// Its temporary path, to look at what was written.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Syncs the file and gives it its name, in place of what had it before, and
+    /// the permissions of `mode`.
+    ///
+    /// # Errors
+    /// [`DurableError::Io`]; the draft is then gone.
+    pub fn keep(self, path: &Path, mode: u32) -> Result<(), DurableError> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            self.temporary
+                .as_file()
+                .set_permissions(fs::Permissions::from_mode(mode))
+                .map_err(failed("set the permissions of", path))?;
+        }
+        self.temporary.as_file().sync_all().map_err(failed("sync", path))?;
+        self.temporary.persist(path).map_err(|e| failed("rename to", path)(e.error))?;
+        // The rename itself is durable once the folder is.
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if let Ok(handle) = File::open(folder) {
+            handle.sync_all().map_err(failed("sync the folder of", path))?;
+        }
+        Ok(())
+    }
 }
 
 /// Makes a folder and those above it.
@@ -96,6 +135,19 @@ fn write_with_mode<E: From<DurableError>>(
 /// [`DurableError::Io`].
 pub fn create_folder(path: &Path) -> Result<(), DurableError> {
     fs::create_dir_all(path).map_err(failed("make the folder", path))
+}
+
+/// [`create_folder`] for what only its owner may enter (mode 0700). A folder that
+/// is there already keeps its mode.
+///
+/// # Errors
+/// [`DurableError::Io`].
+pub fn create_private_folder(path: &Path) -> Result<(), DurableError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(failed("make the folder", path))
 }
 
 /// A folder of results, held by this process alone until dropped.

@@ -17,6 +17,7 @@ pub mod intensity;
 pub mod cohort;
 pub mod convert;
 pub mod sheet;
+pub mod pull;
 pub mod prepare;
 pub mod view;
 pub mod pairing;

@@ -107,7 +107,13 @@ fn the_order_of_lib_is_the_order_of_the_map() {
 fn each_of_these_crates_has_one_user() {
     let mut files = Vec::new();
     sources(Path::new("src"), &mut files);
-    let owners = [("polars", "table"), ("ort", "runtime"), ("dicom", "io")];
+    let owners = [
+        ("polars", "table"),
+        ("ort", "runtime"),
+        ("dicom", "io"),
+        ("dicom_ul", "pull"),
+        ("ureq", "pull"),
+    ];
     for (module, text) in &files {
         for (name, owner) in owners {
             let uses = [format!("use {name}::"), format!(" {name}::prelude"), "(ort::".to_owned()];

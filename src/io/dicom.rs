@@ -33,6 +33,7 @@ mod transform;
 mod values;
 mod walk;
 mod weighting;
+mod whole;
 mod write;
 
 pub use codec::{DECODER_COMMAND, DECODER_MEMORY, DecoderFault, decode_in, serve_decoder};
@@ -43,7 +44,8 @@ pub use instance::Instance;
 pub use kind::Kind;
 pub use layout::{Photometric, PixelLayout};
 pub use pixels::FrameReader;
-pub use write::{NewSlice, WriteError, uid_of, write_slice};
+pub use whole::{Identified, check_whole};
+pub use write::{NewSlice, WriteError, uid_of, write_meta, write_slice};
 
 use std::io;
 

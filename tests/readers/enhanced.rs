@@ -4,7 +4,7 @@ use std::fs;
 
 use mivox::io::{
     dicom::{DicomError, open_header},
-    series::{Missing, SeriesError, assemble_with, read_series},
+    series::{SeriesError, read_series},
 };
 
 use super::{

@@ -138,6 +138,32 @@ pub fn write_slice(out: impl Write, slice: &NewSlice<'_>) -> Result<(), WriteErr
     object.write_all(out).map_err(|error| refused(Box::new(error)))
 }
 
+/// Writes what stands before the data set of a DICOM file: preamble and file meta
+/// information.
+///
+/// # Errors
+/// [`WriteError`] where the output refuses.
+///
+/// # Source
+/// DICOM PS3.10 7.1.
+pub fn write_meta(
+    mut out: impl Write,
+    sop_class: &str,
+    sop_uid: &str,
+    transfer_syntax: &str,
+) -> Result<(), WriteError> {
+    let refused = |error: Box<dyn std::error::Error + Send + Sync>| WriteError::Dicom(error);
+    let meta = FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid(sop_class)
+        .media_storage_sop_instance_uid(sop_uid)
+        .transfer_syntax(transfer_syntax)
+        .build()
+        .map_err(|error| refused(Box::new(error)))?;
+    let preamble = [[0; 128].as_slice(), b"DICM"].concat();
+    out.write_all(&preamble).map_err(|error| refused(Box::new(error)))?;
+    meta.write(out).map_err(|error| refused(Box::new(error)))
+}
+
 /// The pixels as unsigned words without the bits above *Bits Stored*.
 fn words(slice: &NewSlice<'_>) -> Result<Vec<u16>, WriteError> {
     let [ni, nj, nk] = slice.grid.shape;
