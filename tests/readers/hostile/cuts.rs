@@ -11,16 +11,16 @@ fn a_file_cut_at_any_percent_gives_no_volume() {
     decode_apart();
     let folder = tempfile::tempdir().unwrap();
     let (mut cut, mut wrong) = (0, Vec::new());
-    for seed in seeds() {
+    // Of five slices four remain, which are for the index to refuse: see
+    // tests/pipeline/damaged.rs.
+    for seed in seeds().into_iter().filter(|seed| seed.name != "CT series") {
         let place = Place::new(&folder.path().join("cut"), &seed);
         for &file in &seed.damaged {
             let whole = &seed.files[file].1;
             for percent in 0..100 {
                 place.put(file, &whole[..whole.len() * percent / 100]);
                 cut += 1;
-                // Of five slices four remain, which are for the index to refuse: see
-                // tests/pipeline/hostile.rs.
-                if place.verdict(&seed) == Verdict::Volume && seed.name != "CT series" {
+                if place.verdict(&seed) == Verdict::Volume {
                     wrong.push(format!("{} at {percent} %", seed.name));
                 }
             }
