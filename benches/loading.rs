@@ -26,9 +26,6 @@ use mivox::{
 };
 use rayon::prelude::*;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A prepared volume in a few numbers: shape, affine, mean of every 101st voxel.
 type Summary = ([usize; 3], [f64; 16], f64);
 

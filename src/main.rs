@@ -4,11 +4,6 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
-/// The system's allocator gives the memory of every slice back to the kernel, which
-/// clears it again for the next one: four fifths of what reading a slice takes.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = mivox::cli::Cli::parse();
     match own_program() {

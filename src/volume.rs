@@ -1,8 +1,12 @@
 //! Voxels with their place and their meaning.
 
+mod memory;
+
 use ndarray::Array3;
 
 use crate::{geometry::Grid, study::Modality};
+
+pub use memory::{NoRoom, room, zeros};
 
 /// A scan in memory.
 #[derive(Debug, Clone)]

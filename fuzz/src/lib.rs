@@ -1,10 +1,11 @@
-//! The readers of mivox, compiled by themselves: `geometry`, `study` and `io` are links
-//! to its sources. With the whole of mivox every build for the fuzzer would compile
+//! The readers of mivox, compiled by themselves: `geometry`, `study`, `volume` and `io`
+//! are links to its sources. With the whole of mivox every build for the fuzzer would compile
 //! polars.
 
 pub mod geometry;
 pub mod io;
 pub mod study;
+pub mod volume;
 
 use std::{
     fs::File,

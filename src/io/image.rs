@@ -18,7 +18,6 @@ mod beside;
 mod error;
 mod layout;
 mod mapped;
-mod memory;
 mod stream;
 mod voxel;
 

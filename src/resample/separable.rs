@@ -4,7 +4,7 @@ use ndarray::{Array3, ArrayView3, ArrayViewMut1, Axis, CowArray, Ix3, s};
 use rayon::prelude::*;
 
 use super::{ResampleError, taps::Taps};
-use crate::geometry::Grid;
+use crate::{geometry::Grid, volume::zeros};
 
 /// Side of the cubes in which axes are put in another order: what a cube reads
 /// and writes stays in the nearest cache.
@@ -22,10 +22,8 @@ fn zeroed([ni, nj, nk]: [usize; 3]) -> Result<Array3<f32>, ResampleError> {
     let refused = || ResampleError::Room { shape: [ni, nj, nk] };
     let grid = [ni, nj, nk].iter().try_fold(1usize, |count, &side| count.checked_mul(side));
     let count = grid.filter(|&count| count <= Grid::MAX_VOXELS).ok_or_else(refused)?;
-    // Zeroed memory costs nothing until it is touched, but there is no asking
-    // for it that may fail: so it is asked for, and given back, before.
-    Vec::<f32>::new().try_reserve_exact(count).map_err(|_| refused())?;
-    Array3::from_shape_vec((nk, nj, ni), vec![0.0; count]).map_err(|_| refused())
+    let zeros = zeros(count).map_err(|_| refused())?;
+    Array3::from_shape_vec((nk, nj, ni), zeros).map_err(|_| refused())
 }
 
 /// The same voxels laid in the order of their axes.

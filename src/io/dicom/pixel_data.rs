@@ -119,6 +119,21 @@ impl PixelData {
         }
     }
 
+    /// Where a frame begins that is nothing but words of 16 bits, the lower byte first.
+    pub(super) fn plain_words(&self, layout: &PixelLayout, frame: u32) -> Option<u64> {
+        match self {
+            Self::Native { at, packing, swapped: false, .. }
+                if !packing.big_endian
+                    && !packing.float
+                    && layout.bits_allocated == 16
+                    && layout.samples == 1 =>
+            {
+                Some(at + layout.bits_of_frame() / 8 * u64::from(frame))
+            }
+            _ => None,
+        }
+    }
+
     /// The bit of a cell that is the highest one stored.
     pub(super) fn high_bit(&self, layout: &PixelLayout) -> u16 {
         match self {

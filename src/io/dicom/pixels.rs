@@ -18,6 +18,9 @@ use super::{
     values::Values,
 };
 
+/// Words that are read at a time: they stay in the nearest caches.
+const PART: usize = 1 << 13;
+
 /// A file whose frames are read one by one, by several threads if need be.
 #[derive(Debug)]
 pub struct FrameReader {
@@ -129,7 +132,36 @@ impl FrameReader {
         check_size(self.layout.samples_of_frame(), target)?;
         let transform = Transform::of(&self.values, frame as usize, &self.layout)?;
         let unpack = Unpack::new(&self.layout, self.data.high_bit(&self.layout));
-        transform.apply(&self.cells(frame)?, unpack, target);
+        match self.data.plain_words(&self.layout, frame) {
+            Some(first) if frame < self.instance.number_of_frames => {
+                self.stream(first, &transform, unpack, target)?;
+            }
+            _ => transform.apply(&self.cells(frame)?, unpack, target),
+        }
+        Ok(())
+    }
+
+    /// The values of words from a byte on, a part at a time: the memory of a whole frame
+    /// is given back and cleared for the next one, which takes longer than its values.
+    fn stream(
+        &self,
+        first: u64,
+        transform: &Transform,
+        unpack: Unpack,
+        target: &mut [f32],
+    ) -> Result<(), DicomError> {
+        let mut bytes = vec![0; 2 * PART];
+        let mut words = vec![0; PART];
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        source.jump(first)?;
+        for part in target.chunks_mut(PART) {
+            let bytes = &mut bytes[..2 * part.len()];
+            source.fill(bytes)?;
+            for (word, pair) in words.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *word = u16::from_le_bytes(*pair);
+            }
+            transform.apply_words(&words[..part.len()], unpack, part);
+        }
         Ok(())
     }
 

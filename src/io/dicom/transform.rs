@@ -94,6 +94,11 @@ impl Transform {
         }
     }
 
+    /// As [`Transform::apply`], of a part of the cells.
+    pub(super) fn apply_words(&self, words: &[u16], unpack: Unpack, target: &mut [f32]) {
+        self.whole(words, unpack, target);
+    }
+
     fn whole<T: Copy + Into<u32>>(&self, cells: &[T], unpack: Unpack, target: &mut [f32]) {
         let stored = |cell: T| unpack.stored(cell.into());
         match (&self.mapping, self.padding) {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::volume::NoRoom;
 use crate::{
     geometry::{Grid, OrientationError},
     io::{fields::FieldError, nifti::NiftiError},
@@ -88,11 +89,8 @@ pub enum ImageError {
         frames: usize,
     },
     /// The memory for the voxels is not there.
-    #[error("no memory for {voxels} voxels")]
-    Memory {
-        /// Voxels asked for.
-        voxels: usize,
-    },
+    #[error(transparent)]
+    Memory(#[from] NoRoom),
     /// The file cannot be mapped as it is.
     #[error("the volume cannot be mapped: {reason}")]
     NotMappable {

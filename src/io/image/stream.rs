@@ -5,17 +5,14 @@ use std::{
     path::Path,
 };
 
-use super::{
-    Coding, ImageError, ImageHead, Layout, VoxelType, layout::frame_len, memory::room,
-    voxel::decode,
-};
+use super::{Coding, ImageError, ImageHead, Layout, VoxelType, layout::frame_len, voxel::decode};
 use crate::io::bomb::is_bomb;
 
 mod files;
 mod hex;
 mod text;
 
-use crate::io::archive;
+use crate::{io::archive, volume::room};
 use files::{Files, Part, Reader};
 
 /// Bytes read at a time: enough to keep the inflater busy, small in a cache.

@@ -1,5 +1,6 @@
 //! Why there is no volume.
 
+use crate::volume::NoRoom;
 use crate::{geometry::Grid, io::dicom::DicomError};
 
 /// Why instances make no volume, or a volume cannot be read.
@@ -166,9 +167,6 @@ pub enum SeriesError {
         coded: u64,
     },
     /// The memory for the voxels is not there.
-    #[error("no memory for {voxels} voxels")]
-    Memory {
-        /// Voxels asked for.
-        voxels: usize,
-    },
+    #[error(transparent)]
+    Memory(#[from] NoRoom),
 }

@@ -20,6 +20,7 @@ use crate::{
         bomb::is_bomb,
         dicom::{DicomError, FrameReader, Kind, MrTiming, PixelLayout, Plane},
     },
+    volume::zeros,
 };
 
 /// A series' voxels, and what its files say of them.
@@ -143,15 +144,6 @@ fn check_promise(slices: &[SliceSource], voxels: usize) -> Result<(), SeriesErro
     // A voxel of most images has two bytes.
     let promised = voxels as u64 * 2;
     if is_bomb(promised, coded) { Err(SeriesError::Bomb { promised, coded }) } else { Ok(()) }
-}
-
-/// Memory that is taken from the system when it is written to.
-fn zeros(count: usize) -> Result<Vec<f32>, SeriesError> {
-    // Whether there is room is asked first: without it `vec!` ends the process.
-    Vec::<f32>::new()
-        .try_reserve_exact(count)
-        .map_err(|_| SeriesError::Memory { voxels: count })?;
-    Ok(vec![0.0; count])
 }
 
 /// A slice to be read, and where its values go.

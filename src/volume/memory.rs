@@ -1,0 +1,54 @@
+//! Memory for the voxels of a volume.
+//!
+//! On Linux the system is asked for huge pages, as NumPy asks: taking 64 MiB in pages of
+//! 4 KiB costs more than filling it.
+
+/// There is no room in memory for a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no memory for {voxels} voxels")]
+pub struct NoRoom {
+    /// Voxels asked for.
+    pub voxels: usize,
+}
+
+/// Room for so many voxels, empty.
+///
+/// # Errors
+/// [`NoRoom`].
+pub fn room(voxels: usize) -> Result<Vec<f32>, NoRoom> {
+    let mut room: Vec<f32> = Vec::new();
+    room.try_reserve_exact(voxels).map_err(|_| NoRoom { voxels })?;
+    #[cfg(target_os = "linux")]
+    advise_huge_pages(room.as_mut_ptr(), size_of::<f32>() * room.capacity());
+    Ok(room)
+}
+
+/// So many zeros; memory is taken from the system when it is written to.
+///
+/// # Errors
+/// [`NoRoom`].
+pub fn zeros(voxels: usize) -> Result<Vec<f32>, NoRoom> {
+    // Whether there is room is asked first: without it `vec!` ends the process.
+    Vec::<f32>::new().try_reserve_exact(voxels).map_err(|_| NoRoom { voxels })?;
+    let mut zeros = vec![0.0; voxels];
+    #[cfg(target_os = "linux")]
+    advise_huge_pages(zeros.as_mut_ptr(), size_of_val(&zeros[..]));
+    Ok(zeros)
+}
+
+/// Asks for huge pages for the memory of a vector.
+#[cfg(target_os = "linux")]
+fn advise_huge_pages(start: *mut f32, bytes: usize) {
+    const HUGE_PAGE: usize = 1 << 21;
+    let start = start.cast::<u8>();
+    let skip = start.align_offset(HUGE_PAGE);
+    let whole = bytes.saturating_sub(skip) / HUGE_PAGE * HUGE_PAGE;
+    if whole > 0 {
+        // SAFETY: the range lies within the vector's own memory, as both callers give
+        // it, and the advice changes no byte of it. Where it is refused, pages stay small.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::madvise(start.add(skip).cast(), whole, libc::MADV_HUGEPAGE);
+        }
+    }
+}
