@@ -103,7 +103,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Bytes of a regular file or of an archive's member; `None` for all else.
 pub fn len(path: &Path) -> Option<u64> {
     match path.metadata() {
-        Ok(data) => data.is_file().then(|| data.len()),
+        Ok(data) => data.is_file().then_some(data.len()),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             let (archive, name) = split(path)?;
             with(archive, |zip| {

@@ -24,7 +24,7 @@ pub struct Frame {
     /// What was measured, where it is one of the modalities that are known.
     pub modality: Option<Modality>,
     /// *Image Type*, or *Frame Type* with the complex component; upper case.
-    /// Written once for all frames that share it: see [`kept`].
+    /// Written down once for all frames that share it.
     #[serde(skip)]
     pub image_type: Arc<[String]>,
     /// Timing of MR.
