@@ -5,10 +5,10 @@ PYTHON ?= python3
 MIVOX := $(or $(CARGO_TARGET_DIR),target)/release/mivox
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load
+.PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load bench-index
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## make .venv: ONNX Runtime, and what reads the tables
 
@@ -100,5 +100,9 @@ bench: setup .venv-torch/.installed ## time training steps beside PyTorch's; dow
 	-$(MAKE) .venv-training/.installed PYTHON=python3.11
 	.venv-torch/bin/python benches/peers/compare.py $(BENCH)
 
-bench-load: .venv-torch/.installed ## time resampling beside SimpleITK, scipy and torch
+bench-load: .venv-torch/.installed ## time reading and resampling beside pydicom, SimpleITK, nibabel, MONAI
+	.venv-torch/bin/python benches/peers/load.py $(BENCH)
 	.venv-torch/bin/python benches/peers/resample.py $(BENCH)
+
+bench-index: .venv-torch/.installed ## time an index over a million files beside pydicom and GDCM; 4 GB of disk
+	.venv-torch/bin/python benches/peers/index.py $(BENCH)
