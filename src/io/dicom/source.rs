@@ -133,10 +133,20 @@ impl Source {
 
     /// Fills the buffer.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<(), DicomError> {
-        let announced = buffer.len() as u64;
-        let short = DicomError::Truncated { at: self.at, announced, left: self.left() };
-        if announced > self.left() {
-            return Err(short);
+        let (at, announced, left) = (self.at, buffer.len() as u64, self.left());
+        let short = || DicomError::Truncated { at, announced, left };
+        if announced > left {
+            return Err(short());
+        }
+        // Nearly every element lies in what was read already.
+        if self.peeked.is_empty()
+            && let Bytes::Plain(file) = &mut self.bytes
+            && let Some(there) = file.buffer().get(..buffer.len())
+        {
+            buffer.copy_from_slice(there);
+            file.consume(buffer.len());
+            self.at += announced;
+            return Ok(());
         }
         let known = self.peeked.len().min(buffer.len());
         let (first, rest) = buffer.split_at_mut(known);
@@ -144,7 +154,7 @@ impl Source {
         self.peeked.drain(..known);
         match self.bytes.reader().read_exact(rest) {
             Ok(()) => self.at += announced,
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(short),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(short()),
             Err(error) => return Err(error.into()),
         }
         Ok(())

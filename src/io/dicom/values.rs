@@ -25,7 +25,7 @@ pub(super) struct Attributes {
 
 impl Values {
     pub(super) fn new(encoding: Encoding) -> Self {
-        Self { own: Attributes::new(encoding), items: BTreeMap::new() }
+        Self { own: Attributes::of_data_set(encoding), items: BTreeMap::new() }
     }
 
     /// The items of a sequence; none where it is absent.
@@ -52,6 +52,11 @@ impl Values {
 impl Attributes {
     fn new(encoding: Encoding) -> Self {
         Self { places: Vec::new(), bytes: Vec::new(), encoding }
+    }
+
+    /// With room for what a classic image has.
+    fn of_data_set(encoding: Encoding) -> Self {
+        Self { places: Vec::with_capacity(64), bytes: Vec::with_capacity(1024), encoding }
     }
 
     pub(super) fn encoding(&self) -> Encoding {

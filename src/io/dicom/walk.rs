@@ -11,7 +11,7 @@ mod wanted;
 pub(super) use element::{Encoding, guess_encoding, has_preamble};
 
 use element::{Element, read_element};
-use wanted::{Creators, Into, is_kept, limit};
+use wanted::{Creators, Into, Kept, limit};
 
 use super::{DicomError, source::Source, tags, tags::Tag, values::Values};
 
@@ -105,6 +105,7 @@ fn begin(mut source: Source) -> Result<(Walker, String), DicomError> {
         source,
         values: Values::new(encoding),
         creators: Creators::default(),
+        wanted: Kept::default(),
         kept: 0,
         kept_bytes: 0,
         open: Vec::new(),
@@ -164,6 +165,7 @@ struct Walker {
     source: Source,
     values: Values,
     creators: Creators,
+    wanted: Kept,
     kept: usize,
     kept_bytes: u64,
     open: Vec<Open>,
@@ -287,7 +289,7 @@ impl Walker {
                 wanted::Private::Known(known) if u64::from(length) <= limit(known) => tag = known,
                 _ => return self.source.skip(u64::from(length)),
             }
-        } else if !is_kept(tag) {
+        } else if !self.wanted.holds(tag) {
             return self.source.skip(u64::from(length));
         }
         let (limit, length_found) = (limit(tag), u64::from(length));

@@ -51,9 +51,22 @@ const PRIVATE: [(&str, u16, u8, Tag); 7] = [
     ("Philips PET Private Group", 0x7053, 0x09, tags::PHILIPS_ACTIVITY_FACTOR),
 ];
 
-/// Whether an attribute with an even group is kept.
-pub(super) fn is_kept(tag: Tag) -> bool {
-    tags::WANTED.binary_search(&tag).is_ok()
+/// Looks for attributes among those that are kept, where it looked last: tags ascend
+/// in a data set.
+#[derive(Default)]
+pub(super) struct Kept(usize);
+
+impl Kept {
+    /// Whether an attribute with an even group is kept.
+    pub(super) fn holds(&mut self, tag: Tag) -> bool {
+        let before = self.0.checked_sub(1).and_then(|last| tags::WANTED.get(last));
+        if before.is_some_and(|&before| before >= tag) {
+            self.0 = 0;
+        }
+        let rest = tags::WANTED.get(self.0..).unwrap_or_default();
+        self.0 += rest.iter().take_while(|&&wanted| wanted < tag).count();
+        tags::WANTED.get(self.0) == Some(&tag)
+    }
 }
 
 /// Longest value of an attribute. Most have a few hundred bytes; a lookup table
