@@ -1,6 +1,6 @@
 """Times reading scans beside pydicom, GDCM, SimpleITK, nibabel and MONAI.
 
-    .venv-torch/bin/python benches/peers/load.py [--rounds N] [--only CASE ...]
+    .venv-torch/bin/python benches/peers/load.py [--rounds N] [--only CASE ...] [--features charls]
 
 Each peer is a process of its own that stays alive; they take turns, in another
 order each round, and the first round warms up. What they read must be equal.
@@ -314,9 +314,10 @@ def main():
         return serve(name, case, Path(path), Path(out))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--features", default="", help="of mivox, such as charls")
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=CASES)
     arguments = parser.parse_args()
-    binary = turns.mivox_binary("loading")
+    binary = turns.mivox_binary("loading", arguments.features)
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), arguments.only)
         for case in arguments.only:

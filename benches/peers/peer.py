@@ -92,10 +92,11 @@ def row(peer, first, unit="ms"):
     )
 
 
-def mivox_binary(bench):
+def mivox_binary(bench, features=""):
     """A bench as cargo built it."""
     built = subprocess.run(
         ["cargo", "bench", "--quiet", "--locked", "--bench", bench, "--no-run",
+         "--features", features,
          "--message-format=json"],
         cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE,
     )
