@@ -19,7 +19,7 @@ pub(super) fn decode(bytes: &[u8], stream: &Codestream) -> Result<Cells, DicomEr
 fn cells(bytes: &[u8], samples: usize) -> Result<Cells, DicomError> {
     let image = openreadout_codecs::jpegls_decode_limited(bytes, samples * 2)
         .map_err(|error| Codec::JpegLs.refused(error))?;
-    Ok(of_bytes(image.data, u32::from(image.bits_per_sample), u16::from_le_bytes))
+    Ok(of_bytes(image.data, image.bits_per_sample, u16::from_le_bytes))
 }
 
 #[cfg(feature = "charls")]
