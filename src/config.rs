@@ -1,7 +1,12 @@
 //! The pipeline file: `RawConfig` as it was typed, [`Config`] as it is meant.
 
+mod augment;
 mod encoder;
+mod pairs;
+mod prepare;
 mod raw;
+mod train;
+mod view;
 
 use std::{
     io,
@@ -14,13 +19,9 @@ use crate::{
         Source,
         naming::{Pattern, PatternError},
     },
-    evaluate, intensity,
-    pairing::{self, Weights},
-    prepare,
+    evaluate, pairing,
     runtime::{Device, RuntimeError},
     study::UnknownModality,
-    train,
-    view::{self, Augment},
 };
 
 /// A pipeline, checked: every number is in its range, every path is known.
@@ -41,15 +42,15 @@ pub struct Config {
     /// The folders of scans.
     pub sources: Vec<Source>,
     /// How volumes are prepared.
-    pub prepare: prepare::Settings,
+    pub prepare: crate::prepare::Settings,
     /// Size of the views.
-    pub view: view::Settings,
+    pub view: crate::view::Settings,
     /// Which pairs are made.
     pub pairs: pairing::Settings,
     /// Shape of the encoder.
     pub encoder: crate::encoder::Settings,
     /// How it is trained.
-    pub train: train::Settings,
+    pub train: crate::train::Settings,
     /// How it is evaluated.
     pub evaluate: evaluate::Settings,
 }
@@ -142,53 +143,9 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let sources = sources(&raw, folder, overrides)?;
         let out = overrides.out.clone().or(raw.out.map(|out| folder.join(out)));
-        let [low, high] = raw.prepare.ct_window_hu;
-        require("prepare.ct_window_hu", &[low, high], low < high, "two numbers, the lower first")?;
-        for spacing in raw.prepare.spacing_mm {
-            within("prepare.spacing_mm", spacing, 0.05, 50.0, "0.05 to 50 each")?;
-        }
-        within("prepare.clip_z", f64::from(raw.prepare.clip_z), 1.0, 100.0, "1 to 100")?;
-        within("view.size", raw.view.size as f64, 4.0, 1024.0, "4 to 1024")?;
-        within("view.pixel_mm", raw.view.pixel_mm, 0.05, 50.0, "0.05 to 50")?;
-        within("view.depth", raw.view.depth as f64, 1.0, 256.0, "1 to 256")?;
-        let slice_mm = raw.view.slice_mm.unwrap_or(raw.view.pixel_mm);
-        within("view.slice_mm", slice_mm, 0.05, 50.0, "0.05 to 50")?;
-        let weights = Weights {
-            augmented: raw.pairs.augmented,
-            cross_slice: raw.pairs.cross_slice,
-            cross_modality: raw.pairs.cross_modality,
-        };
-        for weight in [weights.augmented, weights.cross_slice, weights.cross_modality] {
-            within("pairs weights", weight, 0.0, 1e6, "0 or more")?;
-        }
-        within("pairs.max_distance_mm", raw.pairs.max_distance_mm, 0.0, 1000.0, "0 to 1000")?;
-        within("pairs.min_body_share", raw.pairs.min_body_share, 0.0, 1.0, "0 to 1")?;
-        within("pairs.held_out", raw.pairs.held_out, 0.0, 0.9, "0 to 0.9")?;
-        let t = &raw.train;
-        within("train.steps", t.steps as f64, 1.0, 1e8, "1 to 100 million")?;
-        within("train.batch", t.batch as f64, 2.0, 8192.0, "2 to 8192")?;
-        within("train.accumulate", t.accumulate as f64, 1.0, 1024.0, "1 to 1024")?;
-        within(
-            "train.learning_rate",
-            f64::from(t.learning_rate),
-            1e-9,
-            10.0,
-            "above 0, at most 10",
-        )?;
-        within("train.temperature", f64::from(t.temperature), 1e-3, 100.0, "0.001 to 100")?;
-        within("train.weight_decay", f64::from(t.weight_decay), 0.0, 10.0, "0 to 10")?;
-        within("train.clip_norm", f64::from(t.clip_norm), 1e-6, 1e9, "above 0")?;
-        within("train.checkpoint_every", t.checkpoint_every as f64, 1.0, 1e8, "1 or more")?;
-        require("train.warmup", &t.warmup, t.warmup < t.steps, "less than train.steps")?;
-        let a = &raw.augment;
-        let augment = Augment {
-            shift_mm: within("augment.shift_mm", a.shift_mm, 0.0, 1000.0, "0 to 1000")?,
-            rotate_deg: within("augment.rotate_deg", a.rotate_deg, 0.0, 180.0, "0 to 180")?,
-            scale: within("augment.scale", a.scale, 0.0, 0.9, "0 to 0.9")?,
-            contrast: within("augment.contrast", a.contrast, 0.0, 1.0, "0 to 1")? as f32,
-            brightness: within("augment.brightness", a.brightness, 0.0, 10.0, "0 to 10")? as f32,
-            noise: within("augment.noise", a.noise, 0.0, 10.0, "0 to 10")? as f32,
-        };
+        let pairs = raw.pairs.check()?;
+        let augment = raw.augment.check()?;
+        let train = raw.train.check(pairs.weights, augment, raw.seed)?;
         let tolerance_mm =
             within("evaluate.tolerance_mm", raw.evaluate.tolerance_mm, 0.0, 1000.0, "0 to 1000")?;
         Ok(Self {
@@ -199,49 +156,18 @@ impl Config {
             device: raw.device.parse()?,
             cuda_graphs: raw.cuda_graphs,
             sources,
-            prepare: prepare::Settings {
-                spacing_mm: raw.prepare.spacing_mm,
-                intensity: intensity::Settings {
-                    ct_window_hu: raw.prepare.ct_window_hu,
-                    clip_z: raw.prepare.clip_z,
-                },
-            },
-            view: view::Settings {
-                size: raw.view.size,
-                pixel_mm: raw.view.pixel_mm,
-                slices: (raw.view.depth > 1)
-                    .then_some(view::Slices { depth: raw.view.depth, slice_mm }),
-            },
-            pairs: pairing::Settings {
-                weights,
-                max_distance_mm: raw.pairs.max_distance_mm,
-                min_body_share: raw.pairs.min_body_share,
-                held_out: raw.pairs.held_out,
-            },
+            prepare: raw.prepare.check()?,
+            view: raw.view.check()?,
+            pairs,
             encoder: raw.encoder.check(folder)?,
-            train: train::Settings {
-                steps: t.steps,
-                batch: t.batch,
-                accumulate: t.accumulate,
-                optimizer: word("train.optimizer", &t.optimizer)?,
-                precision: word("train.precision", &t.precision)?,
-                learning_rate: t.learning_rate,
-                warmup: t.warmup,
-                weight_decay: t.weight_decay,
-                temperature: t.temperature,
-                clip_norm: t.clip_norm,
-                checkpoint_every: t.checkpoint_every,
-                weights,
-                augment,
-                seed: raw.seed,
-            },
             evaluate: evaluate::Settings {
                 tolerance_mm,
-                batch: t.batch,
-                temperature: t.temperature,
+                batch: train.batch,
+                temperature: train.temperature,
                 augment,
                 seed: raw.seed,
             },
+            train,
         })
     }
 

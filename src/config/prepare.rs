@@ -1,0 +1,35 @@
+//! The `[prepare]` table.
+
+use serde::Deserialize;
+
+use super::{ConfigError, require, within};
+use crate::{intensity, prepare::Settings};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawPrepare {
+    pub spacing_mm: [f64; 3],
+    pub ct_window_hu: [f32; 2],
+    pub clip_z: f32,
+}
+
+impl Default for RawPrepare {
+    fn default() -> Self {
+        Self { spacing_mm: [2.0; 3], ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0 }
+    }
+}
+
+impl RawPrepare {
+    pub fn check(&self) -> Result<Settings, ConfigError> {
+        let [low, high] = self.ct_window_hu;
+        require("prepare.ct_window_hu", &[low, high], low < high, "two numbers, the lower first")?;
+        for spacing in self.spacing_mm {
+            within("prepare.spacing_mm", spacing, 0.05, 50.0, "0.05 to 50 each")?;
+        }
+        within("prepare.clip_z", f64::from(self.clip_z), 1.0, 100.0, "1 to 100")?;
+        Ok(Settings {
+            spacing_mm: self.spacing_mm,
+            intensity: intensity::Settings { ct_window_hu: self.ct_window_hu, clip_z: self.clip_z },
+        })
+    }
+}
