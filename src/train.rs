@@ -17,15 +17,15 @@ use serde::Serialize;
 use crate::{
     durable::DurableError,
     encoder::{self, Encoder, EncoderError, Weights as EncoderWeights},
-    pairing::{PairRow, Weights},
+    pairing::{Draw, PairRow, Weights},
     progress::Progress,
     runtime::{Runtime, RuntimeError, StepSession},
     stop,
     table::{TableError, record},
-    view::{self, Augment, ViewError, Volumes},
+    view::{self, Augments, ViewError, Volumes},
 };
 
-pub use batch::{BatchError, Sampler};
+pub use batch::{Batch, BatchError, BatchRemark, Sampler, Slot};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
 pub use optimizer::{OptimizerKind, Precision};
@@ -58,8 +58,10 @@ pub struct Settings {
     pub checkpoint_every: usize,
     /// Share of each kind of pair in a batch.
     pub weights: Weights,
+    /// How batches are drawn, and who is no negative of whom.
+    pub draw: Draw,
     /// How views are changed.
-    pub augment: Augment,
+    pub augment: Augments,
     /// Seed of the parameters and of every draw.
     pub seed: u64,
 }
@@ -184,6 +186,9 @@ pub fn train(
     progress: &Progress,
 ) -> Result<Outcome, TrainError> {
     let sampler = Sampler::new(task.pairs, settings)?;
+    for remark in sampler.remarks() {
+        progress.note(&format!("WARNING: {remark}"));
+    }
     let mut weights = task.encoder.initial_weights(settings.seed);
     let plan = graph::build(task.encoder, &weights, settings, view, runtime.kernels())?;
     let names: Vec<&str> = plan.state.iter().map(|variable| variable.name.as_str()).collect();
@@ -243,7 +248,7 @@ pub fn train(
 /// Makes one step, of one batch or of several, and says how it went.
 fn make_step(
     session: &mut StepSession,
-    batches: &Receiver<Result<Vec<f32>, ViewError>>,
+    batches: &Receiver<Result<Batch, ViewError>>,
     settings: &Settings,
     step: usize,
 ) -> Result<MetricRow, TrainError> {
@@ -252,9 +257,9 @@ fn make_step(
     let (mut loss, mut gradient_norm, mut waited) = (0.0, 0.0, 0.0);
     for part in 0..settings.accumulate {
         let waiting = Instant::now();
-        let views = batches.recv().map_err(|_| TrainError::NoBatch { step })?;
+        let batch = batches.recv().map_err(|_| TrainError::NoBatch { step })?;
         waited += waiting.elapsed().as_secs_f32();
-        let inputs = graph::step_inputs(settings, step, part, learning_rate, views?);
+        let inputs = graph::step_inputs(settings, step, part, learning_rate, batch?.views);
         let &[part_loss, norm] = session.step(inputs)?.as_slice() else {
             return Err(RuntimeError::Output { name: graph::OUTPUTS[0].to_owned() }.into());
         };
@@ -318,6 +323,38 @@ pub fn metadata(recipe: &str, configuration: &str, seed: u64) -> Vec<(String, St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Settings for tests of what needs some of them.
+    pub(super) fn settings() -> Settings {
+        Settings {
+            steps: 100,
+            batch: 8,
+            accumulate: 1,
+            optimizer: OptimizerKind::AdamW,
+            precision: Precision::F32,
+            learning_rate: 1.0,
+            warmup: 10,
+            weight_decay: 0.0,
+            temperature: 0.1,
+            clip_norm: 1.0,
+            checkpoint_every: 10,
+            weights: Weights { augmented: 1.0, ..Weights::default() },
+            draw: Draw {
+                distance_law: crate::pairing::DistanceLaw::Uniform,
+                max_subject_share: 1.0,
+                rules: crate::pairing::mask::Rules {
+                    within_mm: 0.0,
+                    unplaced: false,
+                    subject: false,
+                    template_mm: 0.0,
+                    soft_positives_mm: 0.0,
+                    plane: view::Plane::Axial,
+                },
+            },
+            augment: Augments::default(),
+            seed: 0,
+        }
+    }
 
     #[test]
     fn metadata_holds_the_recipe() {

@@ -3,11 +3,13 @@
 use super::*;
 
 const SMALL: Vit = Vit { patch: 4, dim: 16, depth: 2, heads: 2 };
-const VIEW: view::Settings = view::Settings { size: 32, pixel_mm: 2.5, slices: None };
+const VIEW: view::Settings =
+    view::Settings { size: 32, pixel_mm: 2.5, plane: view::Plane::Axial, slices: None };
 const BOX: view::Settings = view::Settings {
     size: 32,
     pixel_mm: 2.5,
-    slices: Some(view::Slices { depth: 16, slice_mm: 2.5 }),
+    slices: Some(view::Slices { depth: 16, slice_mm: 2.5, form: view::Form::Box }),
+    plane: view::Plane::Axial,
 };
 
 fn settings(architecture: Architecture) -> Settings {
