@@ -327,13 +327,14 @@ mod tests {
             contrast: 0.5,
             brightness: 0.5,
             noise: 0.3,
+            ..Augment::default()
         };
         let seen = |settings: &Settings, seed: u64| -> Vec<u32> {
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
             let change = augment.draw(settings, settings.is_box(), &mut rng);
             let grid = settings.grid(DVec3::new(2.3, 14.1, 4.7));
             let mut values = sampled(volume, settings, &change.apply_to_grid(&grid));
-            change.apply_to_values(&mut values, &mut rng);
+            change.apply_to_values(settings, -7.0, &mut values, &mut rng);
             values.into_iter().map(f32::to_bits).collect()
         };
         for seed in 0..20 {
@@ -420,6 +421,52 @@ mod tests {
                 assert!((f64::from(*value) - expected).abs() < 0.01, "{plane} {voxel}");
             }
         }
+    }
+
+    /// What a draw of some augmentation makes of the middle of the ramp.
+    fn changed(augment: &Augment, settings: &Settings, seed: u64) -> Vec<f32> {
+        use rand::SeedableRng;
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = ramp(folder.path());
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let drawn = augment.draw(settings, settings.is_box(), &mut rng);
+        let mut values = vec![f32::NAN; settings.voxels()];
+        let volume = volumes.get("ser").unwrap();
+        drawn.see(volume, settings, DVec3::new(3.0, 15.0, 5.0), &mut rng, &mut values);
+        values
+    }
+
+    #[test]
+    fn a_thick_slice_is_the_mean_along_its_normal() {
+        // On a ramp the mean over a slice about its middle is the value there.
+        let settings = plane(2, 1.0);
+        let still = changed(&Augment::default(), &settings, 1);
+        let thick = Augment { thickness_mm: 5.0, ..Augment::default() };
+        for seed in 0..20 {
+            for (a, b) in still.iter().zip(changed(&thick, &settings, seed)) {
+                assert!((a - b).abs() < 0.5, "{a} {b}");
+            }
+        }
+        // Where it leaves the volume, it takes background in: the mean falls.
+        let thick = Augment { thickness_mm: 40.0, ..thick };
+        let lower = |seed| changed(&thick, &settings, seed)[0] < still[0] - 50.0;
+        assert!((0..20).filter(|&seed| lower(seed)).count() > 8);
+    }
+
+    #[test]
+    fn an_elastic_change_moves_what_is_seen_by_its_displacement() {
+        let settings = plane(4, 1.0);
+        let still = changed(&Augment::default(), &settings, 1);
+        let elastic = Augment { elastic_mm: 0.5, elastic_spacing_mm: 20.0, ..Augment::default() };
+        let mut most = 0.0_f32;
+        for seed in 0..20 {
+            // 0.5 a mm to the right and 50 a mm to anterior, and never along z: 500.
+            for (a, b) in still.iter().zip(changed(&elastic, &settings, seed)) {
+                most = most.max((a - b).abs());
+                assert!((a - b).abs() < 4.0 * 0.5 * 50.5, "{a} {b}");
+            }
+        }
+        assert!(most > 5.0, "{most}");
     }
 
     #[test]

@@ -86,6 +86,16 @@ fn every_kind_says_why_it_is_one() {
     std::fs::remove_file(place.results().join("pairs.parquet")).unwrap();
     place.run(&["pairs"], 0);
     assert_eq!(first, self::pairs(&place));
+    // The sheet is drawn of what is there, and the same each time.
+    let sheet = |name: &str| {
+        let path = place.path(name);
+        let output = said(&place.run(&["pairs", "--sheet", path.to_str().unwrap()], 0));
+        assert!(output.contains("24 pairs on the sheet"), "{output}");
+        std::fs::read(path).unwrap()
+    };
+    let picture = sheet("one.png");
+    assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000, "{}", picture.len());
+    assert_eq!(picture, sheet("other.png"));
 }
 
 #[test]
