@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::{
     durable::DurableError,
     encoder::{self, Encoder, EncoderError, Weights as EncoderWeights},
+    objective,
     pairing::{PairRow, Weights},
     progress::Progress,
     runtime::{Runtime, RuntimeError, StepSession},
@@ -25,7 +26,7 @@ use crate::{
     view::{self, Augment, ViewError, Volumes},
 };
 
-pub use batch::{BatchError, Sampler};
+pub use batch::{Batch, BatchError, Sampler};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
 pub use optimizer::{OptimizerKind, Precision};
@@ -50,8 +51,8 @@ pub struct Settings {
     pub warmup: usize,
     /// Decoupled weight decay.
     pub weight_decay: f32,
-    /// Temperature of InfoNCE.
-    pub temperature: f32,
+    /// What is minimised.
+    pub objective: objective::Settings,
     /// Largest norm of the gradient.
     pub clip_norm: f32,
     /// Steps between two checkpoints.
@@ -120,12 +121,14 @@ record! {
     pub struct MetricRow {
         /// The step, from 0.
         pub step: u32,
-        /// InfoNCE loss, nats.
+        /// The loss; of a contrastive objective in nats.
         pub loss: f32,
-        /// ln K − loss: a lower bound on the information between the views, nats.
-        pub bound_nats: f32,
-        /// ln K: the bound cannot exceed it.
-        pub ceiling_nats: f32,
+        /// The ceiling less the loss: a lower bound on the information between the views,
+        /// nats. Empty where the objective bounds nothing.
+        pub bound_nats: Option<f32>,
+        /// Mean of ln K over the anchors, with K an anchor's candidates: the bound cannot
+        /// exceed it.
+        pub ceiling_nats: Option<f32>,
         /// The learning rate.
         pub learning_rate: f32,
         /// Norm of the gradient before it is clipped.
@@ -134,6 +137,12 @@ record! {
         pub pairs_per_second: f32,
         /// Share of the step's time spent waiting for its batch.
         pub wait_share: f32,
+        /// What scores were divided by.
+        pub temperature: Option<f32>,
+        /// Mean number of negatives of an anchor.
+        pub negatives: Option<f32>,
+        /// Rows of the batch that had no negative left.
+        pub without_negatives: Option<f32>,
     }
 }
 
@@ -199,7 +208,7 @@ pub fn train(
     let pairs = settings.batch * settings.accumulate;
     progress.resume_from(first * pairs);
     let mut session =
-        StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &graph::OUTPUTS)?;
+        StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &plan.outputs)?;
     let mut complete = true;
     let result = std::thread::scope(|scope| {
         let batches = batch::produce(scope, &sampler, task.volumes, view, settings, first);
@@ -208,15 +217,17 @@ pub fn train(
                 complete = false;
                 break;
             }
-            let row = make_step(&mut session, &batches, settings, step)?;
+            let row = make_step(&mut session, &plan.outputs, &batches, settings, step)?;
             let (loss, learning_rate) = (row.loss, row.learning_rate);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { loss, step, learning_rate });
             }
-            progress.message(format!(
-                "loss {loss:.3}  bound {:.2} of {:.2} nats",
-                row.bound_nats, row.ceiling_nats
-            ));
+            progress.message(match (row.bound_nats, row.ceiling_nats) {
+                (Some(bound), Some(ceiling)) => {
+                    format!("loss {loss:.3}  bound {bound:.2} of {ceiling:.2} nats")
+                }
+                _ => format!("loss {loss:.3}"),
+            });
             state.metrics.push(row);
             state.step = step + 1;
             progress.advance(pairs);
@@ -243,42 +254,56 @@ pub fn train(
 /// Makes one step, of one batch or of several, and says how it went.
 fn make_step(
     session: &mut StepSession,
-    batches: &Receiver<Result<Vec<f32>, ViewError>>,
+    outputs: &[&'static str],
+    batches: &Receiver<Result<Batch, ViewError>>,
     settings: &Settings,
     step: usize,
 ) -> Result<MetricRow, TrainError> {
     let started = Instant::now();
     let learning_rate = schedule::learning_rate(settings, step);
-    let (mut loss, mut gradient_norm, mut waited) = (0.0, 0.0, 0.0);
+    let temperature = settings.objective.temperature.at(step, settings.steps);
+    let mut waited = 0.0;
+    let mut reported = Vec::new();
     for part in 0..settings.accumulate {
         let waiting = Instant::now();
-        let views = batches.recv().map_err(|_| TrainError::NoBatch { step })?;
+        let batch = batches.recv().map_err(|_| TrainError::NoBatch { step })??;
         waited += waiting.elapsed().as_secs_f32();
-        let inputs = graph::step_inputs(settings, step, part, learning_rate, views?);
-        let &[part_loss, norm] = session.step(inputs)?.as_slice() else {
-            return Err(RuntimeError::Output { name: graph::OUTPUTS[0].to_owned() }.into());
-        };
-        loss += part_loss / settings.accumulate as f32;
-        gradient_norm = norm;
+        let scalars = graph::Scalars { learning_rate, temperature };
+        let inputs = graph::step_inputs(settings, step, part, scalars, batch);
+        reported.push(session.step(inputs)?);
     }
     let seconds = started.elapsed().as_secs_f32().max(1e-6);
-    let ceiling = (settings.batch as f32).ln();
+    let mean = |name: &str| -> Option<f32> {
+        let at = outputs.iter().position(|&output| output == name)?;
+        let values = reported.iter().filter_map(|values| values.get(at));
+        Some(values.sum::<f32>() / settings.accumulate as f32)
+    };
+    let missing = |name: &str| RuntimeError::Output { name: name.to_owned() };
+    let loss = mean(graph::LOSS).ok_or_else(|| missing(graph::LOSS))?;
+    // of the sum of all parts, which the last one ends
+    let norm = outputs.iter().position(|&output| output == graph::GRADIENT_NORM);
+    let norm = norm.and_then(|at| reported.last()?.get(at).copied());
+    let ceiling = mean(graph::CEILING);
     Ok(MetricRow {
         step: step as u32,
         loss,
-        bound_nats: ceiling - loss,
+        bound_nats: ceiling.map(|ceiling| ceiling - loss),
         ceiling_nats: ceiling,
         learning_rate,
-        gradient_norm,
+        gradient_norm: norm.ok_or_else(|| missing(graph::GRADIENT_NORM))?,
         pairs_per_second: (settings.batch * settings.accumulate) as f32 / seconds,
         wait_share: waited / seconds,
+        temperature: ceiling.map(|_| mean(graph::TEMPERATURE).unwrap_or(temperature)),
+        negatives: mean(graph::NEGATIVES),
+        without_negatives: mean(graph::ALONE),
     })
 }
 
 fn warn_if_nothing_learned(metrics: &[MetricRow], progress: &Progress) {
     let recent = &metrics[metrics.len().saturating_sub(10)..];
-    let bound = recent.iter().map(|row| row.bound_nats).sum::<f32>() / recent.len().max(1) as f32;
-    if bound < NOTHING_NATS {
+    let bounds: Vec<f32> = recent.iter().filter_map(|row| row.bound_nats).collect();
+    let bound = bounds.iter().sum::<f32>() / bounds.len().max(1) as f32;
+    if !bounds.is_empty() && bound < NOTHING_NATS {
         progress.note(&format!(
             "WARNING: after the whole warm-up the bound is {bound:.3} nats, that is loss = ln K: \
              the encoder has learned nothing. Usual causes: learning_rate too high or too low, \
