@@ -5,6 +5,7 @@ mod checkpoint;
 mod graph;
 mod optimizer;
 mod schedule;
+mod trained;
 
 use std::{
     path::{Path, PathBuf},
@@ -30,6 +31,7 @@ pub use batch::{Batch, BatchError, Sampler};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
 pub use optimizer::{OptimizerKind, Precision};
+use trained::Trained;
 
 /// How an encoder is trained, as a pipeline sets it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -151,6 +153,8 @@ record! {
 pub struct Outcome {
     /// The encoder's weights.
     pub weights: EncoderWeights,
+    /// What scores of projections are divided by at the end.
+    pub temperature: f32,
     /// One row a step, those of earlier runs included.
     pub metrics: Vec<MetricRow>,
     /// Whether all steps were made; `false` after a stop on request.
@@ -194,7 +198,9 @@ pub fn train(
 ) -> Result<Outcome, TrainError> {
     let sampler = Sampler::new(task.pairs, settings)?;
     let mut weights = task.encoder.initial_weights(settings.seed);
-    let plan = graph::build(task.encoder, &weights, settings, view, runtime.kernels())?;
+    let trained =
+        Trained::new(task.encoder.layout(), task.encoder.projection(), &settings.objective)?;
+    let plan = graph::build(task.encoder, &trained, &weights, settings, view, runtime.kernels())?;
     let names: Vec<&str> = plan.state.iter().map(|variable| variable.name.as_str()).collect();
     let mut state = match State::open(&task.checkpoint, task.digest, &names)? {
         Some(state) if task.resume => state,
@@ -217,7 +223,8 @@ pub fn train(
                 complete = false;
                 break;
             }
-            let row = make_step(&mut session, &plan.outputs, &batches, settings, step)?;
+            let row =
+                make_step(&mut session, (&plan.inputs, &plan.outputs), &batches, settings, step)?;
             let (loss, learning_rate) = (row.loss, row.learning_rate);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { loss, step, learning_rate });
@@ -246,15 +253,18 @@ pub fn train(
     if !complete {
         state.write(&task.checkpoint, task.digest)?;
     }
-    weights.trained = state.values(graph::PARAMS);
+    let flat = state.values(graph::PARAMS);
+    weights.trained = trained.of_encoder(&flat)?;
     weights.buffers = state.values(graph::BUFFERS);
-    Ok(Outcome { weights, metrics: state.metrics, complete })
+    let scheduled = settings.objective.temperature.at(settings.steps, settings.steps);
+    let temperature = trained.temperature(&flat).unwrap_or(scheduled);
+    Ok(Outcome { weights, temperature, metrics: state.metrics, complete })
 }
 
 /// Makes one step, of one batch or of several, and says how it went.
 fn make_step(
     session: &mut StepSession,
-    outputs: &[&'static str],
+    (inputs, outputs): (&[(&'static str, Vec<usize>)], &[&'static str]),
     batches: &Receiver<Result<Batch, ViewError>>,
     settings: &Settings,
     step: usize,
@@ -269,8 +279,8 @@ fn make_step(
         let batch = batches.recv().map_err(|_| TrainError::NoBatch { step })??;
         waited += waiting.elapsed().as_secs_f32();
         let scalars = graph::Scalars { learning_rate, temperature };
-        let inputs = graph::step_inputs(settings, step, part, scalars, batch);
-        reported.push(session.step(inputs)?);
+        let given = graph::step_inputs(inputs, settings, (step, part), scalars, batch);
+        reported.push(session.step(given)?);
     }
     let seconds = started.elapsed().as_secs_f32().max(1e-6);
     let mean = |name: &str| -> Option<f32> {
@@ -329,12 +339,18 @@ pub fn write_encoder(
 }
 
 /// The metadata of an encoder file: how its views are made, and what it is.
-pub fn metadata(recipe: &str, configuration: &str, seed: u64) -> Vec<(String, String)> {
+pub fn metadata(
+    recipe: &str,
+    configuration: &str,
+    seed: u64,
+    temperature: f32,
+) -> Vec<(String, String)> {
     [
         (encoder::RECIPE, recipe.to_owned()),
         (encoder::CONFIGURATION, configuration.to_owned()),
         (encoder::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
         (encoder::SEED, seed.to_string()),
+        (encoder::TEMPERATURE, temperature.to_string()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .to_vec()
@@ -346,7 +362,7 @@ mod tests {
 
     #[test]
     fn metadata_holds_the_recipe() {
-        let metadata = metadata("axial", "abc", 7);
+        let metadata = metadata("axial", "abc", 7, 0.1);
         assert!(metadata.contains(&(encoder::RECIPE.to_owned(), "axial".to_owned())));
         assert!(metadata.contains(&(encoder::SEED.to_owned(), "7".to_owned())));
     }

@@ -51,7 +51,8 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
         return Ok(false);
     }
     summarise(job, &outcome.metrics, &encoder);
-    let metadata = train::metadata(&config.recipe(), stamp.digest(), config.seed);
+    let metadata =
+        train::metadata(&config.recipe(), stamp.digest(), config.seed, outcome.temperature);
     train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.weights, metadata)?;
     table::write(&job.path("metrics.parquet"), outcome.metrics, &[])?;
     stamp.set()?;
