@@ -44,7 +44,8 @@ record! {
         pub modality: String,
         /// `train` or `held-out`: whether the encoder has seen the subject.
         pub split: String,
-        /// Slice k of the prepared volume; empty for a whole volume.
+        /// Slice of the prepared volume along the normal of the view's plane, from 0:
+        /// k where it is axial; empty for a whole volume.
         pub slice_index: Option<u32>,
         /// RAS+ mm of the view's centre, or of the body's middle for a volume.
         pub x_mm: f64,
@@ -279,10 +280,10 @@ fn embed_part(
     let &Request { view, min_body_share, split, .. } = request;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     for volume in volumes {
-        let shares = volume.body_shares(view);
+        let (stack, shares) = (volume.stack(view.plane), volume.body_shares(view));
         let slices: Vec<usize> = (0..shares.len()).filter(|&k| shares[k] > 0.0).collect();
         let (embeddings, _) = embedder.embed(view, slices.len(), |n, values| {
-            volume.sample(&view.grid(volume.slice_centre_mm(slices[n])), values);
+            volume.sample(&view.grid(stack.centre_mm(slices[n])), values);
         })?;
         let enough: Vec<bool> = slices.iter().map(|&k| shares[k] >= min_body_share).collect();
         // A scan of a small part shows little everywhere: then all its slices count.
@@ -301,7 +302,7 @@ fn embed_part(
         rows.push(row(volume, split, "volume", None, centre, foreground));
         values.extend(mean);
         for &k in &slices {
-            let centre = volume.slice_centre_mm(k);
+            let centre = stack.centre_mm(k);
             rows.push(row(volume, split, "slice", Some(k as u32), centre, shares[k] as f32));
         }
         values.extend(embeddings);

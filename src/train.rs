@@ -18,16 +18,16 @@ use serde::Serialize;
 use crate::{
     durable::DurableError,
     encoder::{self, Encoder, EncoderError, Weights as EncoderWeights},
-    objective,
-    pairing::{PairRow, Weights},
+    objective::{self, Objective},
+    pairing::{Draw, Kind, PairRow, Weights},
     progress::Progress,
     runtime::{Runtime, RuntimeError, StepSession},
     stop,
     table::{TableError, record},
-    view::{self, Augment, ViewError, Volumes},
+    view::{self, Augments, ViewError, Volumes},
 };
 
-pub use batch::{Batch, BatchError, Sampler};
+pub use batch::{Batch, BatchError, BatchRemark, Sampler, Slot};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
 pub use optimizer::{OptimizerKind, Precision};
@@ -61,8 +61,10 @@ pub struct Settings {
     pub checkpoint_every: usize,
     /// Share of each kind of pair in a batch.
     pub weights: Weights,
+    /// How batches are drawn, and who is no negative of whom.
+    pub draw: Draw,
     /// How views are changed.
-    pub augment: Augment,
+    pub augment: Augments,
     /// Seed of the parameters and of every draw.
     pub seed: u64,
 }
@@ -98,6 +100,15 @@ pub enum TrainError {
     /// The encoder could not be written.
     #[error("the encoder cannot be written")]
     Write(#[source] std::io::Error),
+    /// CPC without anything to predict from.
+    #[error(
+        "the objective \"cpc\" predicts from contexts, and none of the {pairs} training pairs is one; \
+         raise view.depth and pairs.context, or choose another objective"
+    )]
+    NoContext {
+        /// Training pairs.
+        pairs: usize,
+    },
     /// The thread that samples batches ended early.
     #[error("no batch came for step {step}")]
     NoBatch {
@@ -196,7 +207,16 @@ pub fn train(
     settings: &Settings,
     progress: &Progress,
 ) -> Result<Outcome, TrainError> {
-    let sampler = Sampler::new(task.pairs, settings)?;
+    if settings.objective.kind == Objective::Cpc
+        && !task.pairs.iter().any(|pair| pair.is(Kind::Context))
+    {
+        return Err(TrainError::NoContext { pairs: task.pairs.len() });
+    }
+    let sampler =
+        Sampler::new(task.pairs, settings)?.with_queue(settings.objective.kind.queue_len());
+    for remark in sampler.remarks() {
+        progress.note(&format!("WARNING: {remark}"));
+    }
     let mut weights = task.encoder.initial_weights(settings.seed);
     let trained =
         Trained::new(task.encoder.layout(), task.encoder.projection(), &settings.objective)?;
@@ -359,6 +379,41 @@ pub fn metadata(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Settings for tests of what needs some of them.
+    pub(super) fn settings() -> Settings {
+        Settings {
+            steps: 100,
+            batch: 8,
+            accumulate: 1,
+            optimizer: OptimizerKind::AdamW,
+            precision: Precision::F32,
+            learning_rate: 1.0,
+            warmup: 10,
+            weight_decay: 0.0,
+            objective: objective::Settings {
+                kind: Objective::NtXent,
+                temperature: objective::Temperature::Fixed(0.1),
+            },
+            clip_norm: 1.0,
+            checkpoint_every: 10,
+            weights: Weights { augmented: 1.0, ..Weights::default() },
+            draw: Draw {
+                distance_law: crate::pairing::DistanceLaw::Uniform,
+                max_subject_share: 1.0,
+                rules: crate::pairing::mask::Rules {
+                    within_mm: 0.0,
+                    unplaced: false,
+                    subject: false,
+                    template_mm: 0.0,
+                    soft_positives_mm: 0.0,
+                    plane: view::Plane::Axial,
+                },
+            },
+            augment: Augments::default(),
+            seed: 0,
+        }
+    }
 
     #[test]
     fn metadata_holds_the_recipe() {

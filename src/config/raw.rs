@@ -61,6 +61,7 @@ pub(super) struct RawSource {
     pub path: PathBuf,
     pub pattern: Option<String>,
     pub modality: Option<String>,
+    pub template: Option<String>,
 }
 
 #[derive(Deserialize)]

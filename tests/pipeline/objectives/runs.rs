@@ -70,6 +70,36 @@ fn contrastive_objectives_raise_their_bounds() {
 }
 
 #[test]
+fn contexts_predict_and_slabs_are_channels() {
+    let view = format!("{PLANE}\ndepth = 3\nslice_mm = 4.0\nas = 'slab'");
+    let place = workplace(&view, ENCODER, TRAIN);
+    let path = place.path("pipeline.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let without = format!("{text}kind = 'cpc'\n");
+    fs::write(&path, &without).unwrap();
+    let refused = String::from_utf8_lossy(&place.run(&["index"], 1).stderr).into_owned();
+    assert!(refused.contains("pairs.context = 0.0"), "{refused}");
+    // contexts alone, and beside another kind
+    for (kinds, negatives) in [("augmented = 0.0", 15.0), ("augmented = 1.0", 15.0)] {
+        let text = text.replace(
+            "augmented = 1.0",
+            &format!("{kinds}\ncontext = 1.0\nexclude_within_mm = 0.0"),
+        );
+        fs::write(&path, text).unwrap();
+        for stage in ["index", "prepare", "pairs"] {
+            place.run(&[stage], 0);
+        }
+        let rows = trained(&place, "kind = 'cpc'");
+        let bound = |rows: &[MetricRow]| mean(rows, |row| row.bound_nats.unwrap());
+        let (first, last) = (bound(&rows[..4]), bound(&rows[16..]));
+        println!("cpc, {kinds}: bound {first:.3} to {last:.3} nats");
+        assert!(last > first + 0.1, "{kinds}: {first} to {last}");
+        assert!(rows[19].negatives.unwrap() <= negatives);
+    }
+    place.run(&["embed"], 0);
+}
+
+#[test]
 fn objectives_without_negatives_lower_their_losses_and_bound_nothing() {
     let place = prepared();
     for objective in ["kind = 'vicreg'\nexpander = 32", "kind = 'barlow-twins'\nexpander = 32"] {
