@@ -51,7 +51,8 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
         return Ok(false);
     }
     summarise(job, &outcome.metrics, &encoder);
-    let metadata = train::metadata(&config.recipe(), stamp.digest(), config.seed);
+    let metadata =
+        train::metadata(&config.recipe(), stamp.digest(), config.seed, outcome.temperature);
     train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.weights, metadata)?;
     table::write(&job.path("metrics.parquet"), outcome.metrics, &[])?;
     stamp.set()?;
@@ -67,20 +68,26 @@ fn summarise(job: &Job, metrics: &[train::MetricRow], encoder: &Encoder) {
         _ => format!("{trained} of {} parameters trained", trained + frozen),
     };
     let last = &metrics[metrics.len() - metrics.len().div_ceil(20)..];
-    let mean = |of: fn(&train::MetricRow) -> f32| {
-        last.iter().map(of).sum::<f32>() / last.len().max(1) as f32
+    let mean = |of: fn(&train::MetricRow) -> Option<f32>| -> Option<f32> {
+        let values: Vec<f32> = last.iter().filter_map(of).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f32>() / values.len() as f32)
+    };
+    let result = match (mean(|row| row.bound_nats), mean(|row| row.ceiling_nats)) {
+        (Some(bound), Some(ceiling)) => format!("bound {bound:.2} of at most {ceiling:.2} nats"),
+        _ => format!(
+            "loss {:.3}, which bounds no information",
+            mean(|row| Some(row.loss)).unwrap_or(f32::NAN)
+        ),
     };
     let wait = metrics.iter().map(|row| row.wait_share).sum::<f32>() / metrics.len().max(1) as f32;
     say(
         "train",
         &format!(
-            "{} steps of {} pairs, {parameters}; bound {:.2} of at most {:.2} nats; \
+            "{} steps of {} pairs, {parameters}; {result}; \
          {:.0} pairs/s, {:.0} % of the time waiting for data",
             metrics.len(),
             job.config.train.batch,
-            mean(|row| row.bound_nats),
-            mean(|row| row.ceiling_nats),
-            mean(|row| row.pairs_per_second),
+            mean(|row| Some(row.pairs_per_second)).unwrap_or_default(),
             100.0 * wait,
         ),
     );

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::Settings;
 use crate::{
-    pairing::Side,
+    pairing::{Kind, Side},
     view::{self, ViewError, Volumes},
 };
 
@@ -36,6 +36,8 @@ pub struct Batch {
     /// `[K, Q]`: the same against the queue of MoCo, newest batch first; empty
     /// without a queue. What was never filled is not allowed.
     pub allowed_queue: Vec<f32>,
+    /// `[K, 1]`: 1 where the anchor is a context of what is masked out of it.
+    pub context: Vec<f32>,
     /// Mean number of negatives an anchor of this batch has, without the queue.
     pub negatives: f32,
 }
@@ -105,6 +107,7 @@ fn sample(
         views,
         allowed_queue: sampler.allowed_queue(&pairs, number),
         negatives: negatives.iter().sum::<usize>() as f32 / negatives.len().max(1) as f32,
+        context: pairs.iter().map(|pair| f32::from(u8::from(pair.is(Kind::Context)))).collect(),
         targets: mask.targets,
         allowed: mask.allowed,
     })

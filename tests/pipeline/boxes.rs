@@ -50,7 +50,7 @@ fn boxes_are_paired_embedded_and_evaluated() {
         place.run(&[stage], 0);
     }
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("needs view.depth = 1; received view.depth = 6"), "{said}");
+    assert!(said.contains("or view.as = \"slab\"; received view.depth = 6"), "{said}");
 
     let config = Config::open(&place.path("pipeline.toml"), &Overrides::default()).unwrap();
     let pairs: Vec<PairRow> = table::read(&place.results().join("pairs.parquet")).unwrap();

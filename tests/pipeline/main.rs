@@ -12,6 +12,7 @@ mod hostile;
 mod images;
 mod indexing;
 mod learning;
+mod objectives;
 mod pairs;
 #[path = "../readers/raw.rs"]
 #[allow(dead_code)]
