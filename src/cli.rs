@@ -6,6 +6,7 @@ mod embed;
 mod evaluate;
 mod index;
 mod job;
+mod leave_one_out;
 mod pairs;
 mod phantom;
 mod prepare;
@@ -86,6 +87,9 @@ enum Command {
         after_help = "Example:\n  mivox evaluate pipelines/default.toml --input /data/scans --out results"
     )]
     Evaluate(PipelineArgs),
+    /// Train on all subjects but one, for each in turn, and look for places in that one
+    #[command(after_help = leave_one_out::EXAMPLE)]
+    LeaveOneOut(leave_one_out::LeaveOneOutArgs),
     /// Write every volume found as NIfTI on its own grid, under pseudonyms
     #[command(after_help = convert::EXAMPLE)]
     Convert(convert::ConvertArgs),
@@ -120,9 +124,17 @@ struct PipelineArgs {
     /// The folder for results, in place of the pipeline's
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Another value for a key of the pipeline, such as train.steps=100; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
     /// Stop at the first input that cannot be used
     #[arg(long)]
     fail_first: bool,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 impl PipelineArgs {
@@ -131,6 +143,7 @@ impl PipelineArgs {
             input: self.input.clone(),
             pattern: self.pattern.clone(),
             out: self.out.clone(),
+            set: self.set.clone(),
         }
     }
 }
@@ -180,6 +193,7 @@ impl Cli {
             }
             Command::Embed(args) => job::with(&args, embed::run),
             Command::Evaluate(args) => job::with(&args, evaluate::run),
+            Command::LeaveOneOut(args) => leave_one_out::run(&args),
             Command::Convert(args) => convert::run(&args),
             Command::Show(args) => show::run(&args),
             Command::Pull(args) => pull::run(&args),

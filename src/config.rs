@@ -68,6 +68,8 @@ pub struct Overrides {
     pub pattern: Option<String>,
     /// Where results go.
     pub out: Option<PathBuf>,
+    /// Keys with other values, such as `train.steps` and `100`.
+    pub set: Vec<(String, String)>,
 }
 
 /// Why a pipeline cannot be used.
@@ -89,6 +91,12 @@ pub enum ConfigError {
         path: PathBuf,
         /// Where and why.
         source: Box<toml::de::Error>,
+    },
+    /// A key that is to have another value has none.
+    #[error("{key} cannot be set: it is not the name of a table and a key, such as train.steps")]
+    Set {
+        /// The key.
+        key: String,
     },
     /// A number is out of its range.
     #[error("{key} = {value} in the pipeline must be {range}")]
@@ -132,10 +140,17 @@ impl Config {
     pub fn open(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let raw: raw::RawConfig = toml::from_str(&text).map_err(|source| ConfigError::Syntax {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
+        let syntax =
+            |source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) };
+        let raw: raw::RawConfig = if overrides.set.is_empty() {
+            toml::from_str(&text).map_err(syntax)?
+        } else {
+            let mut table = toml::from_str(&text).map_err(syntax)?;
+            for (key, value) in &overrides.set {
+                set(&mut table, key, value)?;
+            }
+            table.try_into().map_err(syntax)?
+        };
         let folder = path.parent().unwrap_or(Path::new("."));
         Self::check(raw, folder, overrides)
     }
@@ -185,6 +200,14 @@ impl Config {
         })
     }
 
+    /// The same pipeline with another seed.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self.train.seed = seed;
+        self.evaluate.seed = seed;
+        self
+    }
+
     /// How an encoder's input is made, from scan to view; kept in its file.
     pub fn recipe(&self) -> String {
         format!("{}; {}", self.prepare.recipe(), self.view.recipe())
@@ -211,6 +234,22 @@ fn templates(
             Ok((source, template))
         })
         .collect()
+}
+
+/// Gives a key another value: one of TOML, or else the text itself.
+fn set(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigError> {
+    let none = || ConfigError::Set { key: key.to_owned() };
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(none)?;
+    let mut table = table;
+    for part in parts {
+        let inner = table.entry(part).or_insert_with(|| toml::Table::new().into());
+        table = inner.as_table_mut().ok_or_else(none)?;
+    }
+    let typed = toml::from_str::<toml::Table>(&format!("value = {value}"));
+    let typed = typed.ok().and_then(|mut table| table.remove("value"));
+    table.insert(last.to_owned(), typed.unwrap_or_else(|| value.into()));
+    Ok(())
 }
 
 fn sources(
@@ -450,10 +489,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let empty = folder.path().join("empty.toml");
         std::fs::write(&empty, "").unwrap();
-        let overrides =
-            Overrides { input: vec!["scans".into()], pattern: None, out: Some("out".into()) };
+        let overrides = Overrides {
+            input: vec!["scans".into()],
+            out: Some("out".into()),
+            ..Overrides::default()
+        };
         let open = |path: &Path| format!("{:?}", Config::open(path, &overrides).unwrap());
         assert_eq!(open(Path::new("pipelines/default.toml")), open(&empty));
+    }
+
+    #[test]
+    fn the_command_line_sets_keys() {
+        let open = |set: &[(&str, &str)]| {
+            let set = set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let overrides = Overrides { set, ..Overrides::default() };
+            Config::open(Path::new("pipelines/demo.toml"), &overrides)
+        };
+        let config =
+            open(&[("train.steps", "77"), ("train.optimizer", "lars"), ("seed", "3")]).unwrap();
+        assert_eq!((config.train.steps, config.seed, config.train.seed), (77, 3, 3));
+        assert_eq!(config.train.optimizer, crate::train::OptimizerKind::Lars);
+        assert!(matches!(open(&[("train.step", "7")]), Err(ConfigError::Syntax { .. })));
+        assert!(matches!(open(&[("seed.x", "7")]), Err(ConfigError::Set { .. })));
+        assert!(matches!(open(&[("train.", "7")]), Err(ConfigError::Set { .. })));
     }
 
     #[test]

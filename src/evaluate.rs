@@ -1,6 +1,7 @@
 //! What the encoder knows of subjects it has never seen, beside an untrained
 //! encoder of the same shape.
 
+mod floor;
 mod geometry;
 mod retrieval;
 
@@ -19,7 +20,7 @@ use crate::{
 };
 
 pub use geometry::{alignment, rank_me, uniformity};
-pub use retrieval::{Place, Retrieval, retrieval};
+pub use retrieval::{Retrieval, retrieval};
 
 /// How an encoder is evaluated, as a pipeline sets it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,7 +46,8 @@ record! {
         pub source: String,
         /// The kind of pair, or the two modalities `anchor→positive`.
         pub pair: String,
-        /// `trained` or `untrained`.
+        /// `trained` or `untrained`; of retrieval also `correlation` and `histogram MI`,
+        /// which need no learning.
         pub encoder: String,
         /// The value.
         pub value: f64,
@@ -86,9 +88,64 @@ const MOST_PAIRS: usize = 2048;
 /// Batches that the held-out bound is averaged over.
 const BATCHES: usize = 50;
 
-/// Anchors and positives of some pairs, embedded.
-struct Embedded<'a> {
+/// The held-out pairs of one source and kind.
+struct Group<'a> {
+    source: &'a str,
+    kind: &'a str,
     pairs: Vec<&'a PairRow>,
+}
+
+impl<'a> Group<'a> {
+    /// All groups of the held-out pairs, each with as many pairs as are looked at.
+    fn all_of(pairs: &'a [PairRow]) -> Result<Vec<Self>, EvaluateError> {
+        let mut groups: BTreeMap<(&str, &str), Vec<&PairRow>> = BTreeMap::new();
+        for pair in pairs.iter().filter(|pair| pair.split == HELD_OUT) {
+            groups.entry((&pair.source, &pair.kind)).or_default().push(pair);
+        }
+        if groups.is_empty() {
+            return Err(EvaluateError::NothingHeldOut);
+        }
+        let group = |((source, kind), pairs)| Group { source, kind, pairs };
+        let mut groups: Vec<Self> = groups.into_iter().map(group).collect();
+        for group in &mut groups {
+            if group.is_of_places() {
+                keep_whole_series(&mut group.pairs);
+            } else {
+                thin(&mut group.pairs);
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Whether a pair is one place seen in two images, which can be looked for.
+    fn is_of_places(&self) -> bool {
+        [Kind::CrossModality, Kind::Longitudinal].iter().any(|kind| kind.as_str() == self.kind)
+    }
+
+    /// What stands for all its pairs of modalities.
+    fn all(&self) -> String {
+        if self.kind == Kind::CrossModality.as_str() { "all" } else { self.kind }.to_owned()
+    }
+
+    fn row(&self, metric: &str, encoder: &str, value: f64, remark: &str) -> EvaluationRow {
+        EvaluationRow {
+            metric: metric.to_owned(),
+            source: self.source.to_owned(),
+            pair: self.kind.to_owned(),
+            encoder: encoder.to_owned(),
+            value,
+            low: None,
+            high: None,
+            reference: None,
+            count: self.pairs.len() as u32,
+            subjects: subjects(&self.pairs),
+            remark: remark.to_owned(),
+        }
+    }
+}
+
+/// Anchors and positives of some pairs, embedded.
+struct Embedded {
     anchors: Vec<f32>,
     positives: Vec<f32>,
     anchor_projections: Vec<f32>,
@@ -107,53 +164,53 @@ pub fn evaluate(
     view: &view::Settings,
     settings: &Settings,
 ) -> Result<Vec<EvaluationRow>, EvaluateError> {
-    let mut groups: BTreeMap<(&str, &str), Vec<&PairRow>> = BTreeMap::new();
-    for pair in pairs.iter().filter(|pair| pair.split == HELD_OUT) {
-        groups.entry((&pair.source, &pair.kind)).or_default().push(pair);
-    }
-    if groups.is_empty() {
-        return Err(EvaluateError::NothingHeldOut);
-    }
     let mut rows = Vec::new();
-    for ((source, kind), mut pairs) in groups {
-        if kind == Kind::CrossModality.as_str() {
-            keep_whole_series(&mut pairs);
-        } else {
-            thin(&mut pairs);
-        }
-        let embedded = embed_pairs(embedder, volumes, pairs, view, settings)?;
+    for group in Group::all_of(pairs)? {
+        let embedded = embed_pairs(embedder, volumes, &group.pairs, view, settings)?;
         let width = embedder.dim();
-        let about = |metric: &str, value: f64, remark: &str| EvaluationRow {
-            metric: metric.to_owned(),
-            source: source.to_owned(),
-            pair: kind.to_owned(),
-            encoder: name.to_owned(),
-            value,
-            low: None,
-            high: None,
-            reference: None,
-            count: embedded.pairs.len() as u32,
-            subjects: subjects(&embedded.pairs),
-            remark: remark.to_owned(),
-        };
-        rows.extend(bound(&embedded, settings, &about));
-        if kind == Kind::CrossModality.as_str() {
-            rows.extend(retrieval::rows(&embedded, width, settings, &about));
+        rows.extend(bound(&embedded, &group, name, settings));
+        if group.is_of_places() {
+            rows.extend(retrieval::rows(&group, name, settings, |a, p| {
+                let place = |n: usize| n * width..(n + 1) * width;
+                retrieval::cosine(&embedded.anchors[place(a)], &embedded.positives[place(p)])
+            }));
         }
-        let alignment = alignment(&embedded.anchors, &embedded.positives, width);
-        rows.push(about(
-            "alignment",
-            alignment,
-            "mean squared distance of positives; lower is closer",
-        ));
-        let uniformity = uniformity(&embedded.anchors, width);
-        rows.push(about("uniformity", uniformity, "lower is spread more evenly over the sphere"));
-        let rank = rank_me(&embedded.anchors, width);
-        rows.push(about(
-            "rank_me",
-            rank,
-            "effective rank of the embeddings; higher uses more of them",
-        ));
+        for (metric, value, remark) in [
+            (
+                "alignment",
+                alignment(&embedded.anchors, &embedded.positives, width),
+                "mean squared distance of positives; lower is closer",
+            ),
+            (
+                "uniformity",
+                uniformity(&embedded.anchors, width),
+                "lower is spread more evenly over the sphere",
+            ),
+            (
+                "rank_me",
+                rank_me(&embedded.anchors, width),
+                "effective rank of the embeddings; higher uses more of them",
+            ),
+        ] {
+            rows.push(group.row(metric, name, value, remark));
+        }
+    }
+    Ok(rows)
+}
+
+/// Retrieval on the held-out pairs by what needs no encoder.
+///
+/// # Errors
+/// [`EvaluateError`].
+pub fn floors(
+    volumes: &Volumes,
+    pairs: &[PairRow],
+    view: &view::Settings,
+    settings: &Settings,
+) -> Result<Vec<EvaluationRow>, EvaluateError> {
+    let mut rows = Vec::new();
+    for group in Group::all_of(pairs)?.iter().filter(|group| group.is_of_places()) {
+        rows.extend(floor::rows(group, volumes, view, settings)?);
     }
     Ok(rows)
 }
@@ -189,15 +246,15 @@ fn keep_whole_series(pairs: &mut Vec<&PairRow>) {
     });
 }
 
-fn embed_pairs<'a>(
+fn embed_pairs(
     embedder: &mut Embedder,
     volumes: &Volumes,
-    pairs: Vec<&'a PairRow>,
+    pairs: &[&PairRow],
     view: &view::Settings,
     settings: &Settings,
-) -> Result<Embedded<'a>, EvaluateError> {
+) -> Result<Embedded, EvaluateError> {
     // A pair of a series that is not there is told before any is embedded.
-    for pair in &pairs {
+    for pair in pairs {
         for side in Side::BOTH {
             volumes.get(pair.side(side).0)?;
         }
@@ -215,16 +272,17 @@ fn embed_pairs<'a>(
     };
     let (anchors, anchor_projections) = embed(Side::Anchor, 0)?;
     let (positives, positive_projections) = embed(Side::Positive, 1)?;
-    Ok(Embedded { pairs, anchors, positives, anchor_projections, positive_projections })
+    Ok(Embedded { anchors, positives, anchor_projections, positive_projections })
 }
 
 /// The InfoNCE bound of batches of unseen pairs, drawn without replacement.
 fn bound(
     embedded: &Embedded,
+    group: &Group,
+    name: &str,
     settings: &Settings,
-    about: &impl Fn(&str, f64, &str) -> EvaluationRow,
 ) -> Option<EvaluationRow> {
-    let count = embedded.pairs.len();
+    let count = group.pairs.len();
     let batch = settings.batch.min(count);
     if batch < 2 {
         return None;
@@ -250,6 +308,6 @@ fn bound(
         low: bounds.get(BATCHES / 20).copied(),
         high: bounds.get(BATCHES - 1 - BATCHES / 20).copied(),
         reference: Some((batch as f64).ln()),
-        ..about("bound_nats", mean, &remark)
+        ..group.row("bound_nats", name, mean, &remark)
     })
 }

@@ -11,14 +11,14 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let config = &job.config;
     let depends = (config.recipe(), config.pairs.min_body_share);
     let stamp = job.stamp("embed", Some("train"), &depends)?;
-    let folder = job.path("embeddings");
+    let folder = job.run_path("embeddings");
     if stamp.is_set(&[folder.join("part-00000.parquet")]) {
         say("embed", "unchanged");
         return Ok(true);
     }
     stamp.clear()?;
     let runtime = Runtime::open(config.device, config.threads)?;
-    let mut embedder = Embedder::open(&runtime, &job.path("encoder.onnx"), &config.recipe())?;
+    let mut embedder = Embedder::open(&runtime, &job.run_path("encoder.onnx"), &config.recipe())?;
     let volumes = job.volumes()?;
     let request = Request {
         volumes: volumes.all(),

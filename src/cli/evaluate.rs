@@ -4,7 +4,7 @@ use super::job::{Job, say};
 use crate::{
     embed::Embedder,
     encoder::Encoder,
-    evaluate::{EvaluationRow, evaluate},
+    evaluate::{EvaluationRow, evaluate, floors},
     pairing::{HELD_OUT, PairRow},
     progress::Progress,
     runtime::Runtime,
@@ -14,13 +14,13 @@ use crate::{
 pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let config = &job.config;
     let stamp = job.stamp("evaluate", Some("train"), &config.evaluate)?;
-    let output = job.path("evaluation.parquet");
+    let output = job.run_path("evaluation.parquet");
     if stamp.is_set(std::slice::from_ref(&output)) {
         print(&table::read(&output)?);
         return Ok(true);
     }
     stamp.clear()?;
-    let mut pairs: Vec<PairRow> = table::read(&job.path("pairs.parquet"))?;
+    let mut pairs: Vec<PairRow> = table::read(&job.run_path("pairs.parquet"))?;
     pairs.retain(|pair| pair.split == HELD_OUT);
     let runtime = Runtime::open(config.device, config.threads)?;
     let recipe = config.recipe();
@@ -31,8 +31,8 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     )?;
     let volumes = job.volumes()?;
     let progress = Progress::new("evaluate", "encoders", 2);
-    let mut rows = Vec::new();
-    let trained = Embedder::open(&runtime, &job.path("encoder.onnx"), &recipe)?;
+    let mut rows = floors(&volumes, &pairs, &config.view, &config.evaluate)?;
+    let trained = Embedder::open(&runtime, &job.run_path("encoder.onnx"), &recipe)?;
     let mut settings = config.evaluate.clone();
     // one that was learned or ran on a schedule; the same for both encoders
     settings.temperature = trained.temperature().unwrap_or(settings.temperature);
@@ -47,6 +47,10 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     table::write(&output, rows, &[("mivox.configuration", job.digest_of("train")?)])?;
     stamp.set()?;
     Ok(true)
+}
+
+fn is_floor(row: &EvaluationRow) -> bool {
+    !["trained", "untrained"].contains(&row.encoder.as_str())
 }
 
 /// Prints trained beside untrained, a line for each thing measured.
@@ -82,6 +86,13 @@ fn print(rows: &[EvaluationRow]) {
             format!("{:.3}{interval}", row.value),
             row.count,
             row.subjects,
+        );
+    }
+    for row in rows.iter().filter(|row| is_floor(row) && !row.pair.contains('→')) {
+        let (metric, source, pair, encoder) = (&row.metric, &row.source, &row.pair, &row.encoder);
+        println!(
+            "  {metric:14} {source:16} {pair:14} {:.3} by {encoder}, without learning",
+            row.value
         );
     }
     println!("  evaluation.parquet says how to read each row, and has the pairs of modalities");

@@ -1,6 +1,9 @@
 //! One command's work on one results folder.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use rayon::prelude::*;
@@ -23,8 +26,19 @@ use crate::{
 pub(super) struct Job {
     pub config: Config,
     pub fail_first: bool,
-    _lock: Lock,
+    /// Where the stages from the pairs on write; the results folder itself, but for
+    /// the folds of a cross-validation.
+    run: PathBuf,
+    /// The only subject that is held out, in place of a share of them.
+    held_out: Option<String>,
+    _lock: Arc<Lock>,
 }
+
+/// The folder of the folds.
+pub(super) const FOLDS: &str = "leave-one-out";
+
+/// The stages whose results all folds share.
+const SHARED: [&str; 3] = ["index", "prepare", "register"];
 
 /// Runs one stage on the results of a pipeline.
 pub(super) fn with(
@@ -41,12 +55,36 @@ impl Job {
         let config = Config::open(&args.pipeline, &args.overrides())?;
         stop::listen().context("signals cannot be listened to")?;
         let lock = Lock::take(&config.out)?;
-        Ok(Self { config, fail_first: args.fail_first, _lock: lock })
+        let run = config.out.clone();
+        let fail_first = args.fail_first;
+        Ok(Self { config, fail_first, run, held_out: None, _lock: Arc::new(lock) })
     }
 
-    /// A file or folder of the results.
+    /// The same cohort with one subject held out and a seed of its own; its pairs,
+    /// encoder and evaluation go to a folder within the results.
+    pub fn fold(&self, subject: &str, seed: u64) -> Self {
+        let run = self.path(FOLDS).join(subject).join(format!("seed-{seed}"));
+        Self {
+            config: self.config.clone().with_seed(seed),
+            fail_first: self.fail_first,
+            run,
+            held_out: Some(subject.to_owned()),
+            _lock: Arc::clone(&self._lock),
+        }
+    }
+
+    /// A file or folder of the cohort: what all folds share.
     pub fn path(&self, name: &str) -> PathBuf {
         self.config.out.join(name)
+    }
+
+    /// A file or folder of what follows from the split: pairs, encoder, evaluation.
+    pub fn run_path(&self, name: &str) -> PathBuf {
+        self.run.join(name)
+    }
+
+    fn folder(&self, stage: &str) -> &Path {
+        if SHARED.contains(&stage) { &self.config.out } else { &self.run }
     }
 
     /// The stamp of a stage whose outputs depend on what is given, and on the
@@ -63,12 +101,12 @@ impl Job {
         };
         let settings = serde_json::to_string(depends).context("the settings cannot be written")?;
         let text = format!("{}\n{stage}\n{before}\n{settings}", env!("CARGO_PKG_VERSION"));
-        Ok(Stamp::new(&self.config.out, stage, sha256_hex(text.as_bytes())))
+        Ok(Stamp::new(self.folder(stage), stage, sha256_hex(text.as_bytes())))
     }
 
     /// The digest that a finished stage left.
     pub fn digest_of(&self, stage: &str) -> anyhow::Result<String> {
-        match Stamp::read(&self.config.out, stage) {
+        match Stamp::read(self.folder(stage), stage) {
             Some(digest) => Ok(digest),
             None => bail!(
                 "the stage before is not done: run `mivox {stage}` with this pipeline first, or `mivox run`"
@@ -95,6 +133,9 @@ impl Job {
 
     /// Who is trained on and who is held out.
     pub fn split(&self, rows: &[VolumeRow]) -> Split {
+        if let Some(subject) = &self.held_out {
+            return Split::of_one(subject);
+        }
         let subjects = rows.iter().map(|row| (row.source.as_str(), row.subject.as_str()));
         Split::new(subjects, self.config.pairs.held_out, self.config.seed)
     }

@@ -40,7 +40,7 @@ const WINDOW: [f64; 2] = [0.005, 0.995];
 pub(super) fn run_with_sheet(job: &Job, args: &SheetArgs) -> anyhow::Result<bool> {
     let complete = run(job)?;
     if let (true, Some(path)) = (complete, &args.sheet) {
-        let pairs: Vec<PairRow> = table::read(&job.path("pairs.parquet"))?;
+        let pairs: Vec<PairRow> = table::read(&job.run_path("pairs.parquet"))?;
         let cells = cells(job, &pairs, usize::from(args.pairs))?;
         let notes = [
             format!("as the encoder will see them; seed {}", job.config.seed),
@@ -139,7 +139,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let config = &job.config;
     let depends = (&config.pairs, &config.view, config.seed);
     let stamp = job.stamp("pairs", Some("prepare"), &depends)?;
-    let output = job.path("pairs.parquet");
+    let output = job.run_path("pairs.parquet");
     if stamp.is_set(std::slice::from_ref(&output)) {
         say("pairs", "unchanged");
         return Ok(true);

@@ -16,7 +16,7 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     let source = encoder.source_digest();
     let depends = (&config.train, &config.encoder, source, &config.view, config.recipe());
     let stamp = job.stamp("train", Some("pairs"), &depends)?;
-    let outputs = ["encoder.onnx", "metrics.parquet"].map(|name| job.path(name));
+    let outputs = ["encoder.onnx", "metrics.parquet"].map(|name| job.run_path(name));
     if stamp.is_set(&outputs) {
         say("train", "unchanged");
         return Ok(true);
@@ -25,11 +25,11 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     for remark in encoder.remarks() {
         say("train", remark);
     }
-    let mut pairs: Vec<PairRow> = table::read(&job.path("pairs.parquet"))?;
+    let mut pairs: Vec<PairRow> = table::read(&job.run_path("pairs.parquet"))?;
     pairs.retain(|pair| pair.split == TRAIN);
     let runtime =
         Runtime::open(config.device, config.threads)?.with_cuda_graphs(config.cuda_graphs);
-    let checkpoint = job.path("train/checkpoint.safetensors");
+    let checkpoint = job.run_path("train/checkpoint.safetensors");
     if !resume && checkpoint.exists() {
         say("train", "a checkpoint is there; --resume would go on from it");
     }
@@ -53,8 +53,8 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     summarise(job, &outcome.metrics, &encoder);
     let metadata =
         train::metadata(&config.recipe(), stamp.digest(), config.seed, outcome.temperature);
-    train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.weights, metadata)?;
-    table::write(&job.path("metrics.parquet"), outcome.metrics, &[])?;
+    train::write_encoder(&job.run_path("encoder.onnx"), &encoder, &outcome.weights, metadata)?;
+    table::write(&job.run_path("metrics.parquet"), outcome.metrics, &[])?;
     stamp.set()?;
     // What it was for is done; a failure to remove it costs only space.
     let _ = std::fs::remove_file(checkpoint);

@@ -1,55 +1,77 @@
-//! Finding the same place in another modality of the same subject.
+//! Finding the same place in another image of the same subject.
 
 use std::collections::BTreeMap;
 
 use glam::DVec3;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
-use super::{Embedded, EvaluationRow, Settings};
+use super::{EvaluationRow, Group, Settings};
 
-/// Resamples of the subjects for an interval.
+/// Resamples for an interval.
 const RESAMPLES: usize = 1000;
 
-/// A slice that can be asked for or found: where it lies, and its embedding.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// RAS+ mm of its centre.
-    pub centre_mm: DVec3,
-    /// Its embedding.
-    pub embedding: &'a [f32],
-}
+/// Fewest subjects whose resampling says anything.
+const LEAST_SUBJECTS: usize = 3;
 
-/// How many queries found their place.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// Which queries of one subject found their place.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Retrieval {
-    /// Queries.
-    pub queries: usize,
-    /// Queries whose nearest slice lies within the tolerance.
-    pub found: usize,
+    /// For each series that was asked, in the order of its slices, whether the nearest
+    /// slice of the gallery lies within the tolerance.
+    pub hits: Vec<Vec<bool>>,
     /// Queries that a random slice of the gallery would find, on average.
     pub by_chance: f64,
 }
 
-/// Looks for each query's place in a gallery, by the cosine of the embeddings.
+impl Retrieval {
+    /// How many were asked.
+    pub fn queries(&self) -> usize {
+        self.hits.iter().map(Vec::len).sum()
+    }
+
+    /// How many found their place.
+    pub fn found(&self) -> usize {
+        self.hits.iter().flatten().filter(|&&hit| hit).count()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.hits.extend(other.hits.iter().cloned());
+        self.by_chance += other.by_chance;
+    }
+}
+
+/// Looks for the place of each query, in RAS+ mm, in a gallery: `score(query, slice)`
+/// is highest for the slice that is taken for it.
 ///
 /// Query and gallery are of one subject, so who the subject is tells nothing:
 /// only the place does.
-pub fn retrieval(queries: &[Place], gallery: &[Place], tolerance_mm: f64) -> Retrieval {
-    let mut result = Retrieval { queries: queries.len(), ..Retrieval::default() };
-    for query in queries {
-        let best = gallery.iter().max_by(|a, b| {
-            cosine(query.embedding, a.embedding).total_cmp(&cosine(query.embedding, b.embedding))
-        });
-        let near = |place: &Place| place.centre_mm.distance(query.centre_mm) <= tolerance_mm + 1e-6;
-        result.found += usize::from(best.is_some_and(near));
-        let hits = gallery.iter().filter(|place| near(place)).count();
-        result.by_chance += hits as f64 / gallery.len().max(1) as f64;
-    }
-    result
+pub fn retrieval(
+    queries: &[DVec3],
+    gallery: &[DVec3],
+    tolerance_mm: f64,
+    score: impl Fn(usize, usize) -> f64 + Sync,
+) -> Retrieval {
+    let near = |a: DVec3, b: DVec3| a.distance(b) <= tolerance_mm + 1e-6;
+    let hits = queries
+        .par_iter()
+        .enumerate()
+        .map(|(query, &place)| {
+            let scored = (0..gallery.len()).map(|slice| (score(query, slice), slice));
+            let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+            best.is_some_and(|(_, slice)| near(gallery[slice], place))
+        })
+        .collect();
+    let share = |&place: &DVec3| {
+        let hits = gallery.iter().filter(|&&slice| near(slice, place)).count();
+        hits as f64 / gallery.len().max(1) as f64
+    };
+    Retrieval { hits: vec![hits], by_chance: queries.iter().map(share).sum() }
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
+/// The cosine of the angle between two vectors.
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |x: &[f32], y: &[f32]| -> f64 {
         x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
     };
@@ -57,125 +79,134 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Retrieval in both directions, a row for each pair of modalities and one over
-/// all.
+/// all. `score(a, p)` is that of the anchor of pair `a` with the positive of pair `p`.
 pub(super) fn rows(
-    embedded: &Embedded,
-    width: usize,
+    group: &Group,
+    encoder: &str,
     settings: &Settings,
-    about: &impl Fn(&str, f64, &str) -> EvaluationRow,
+    score: impl Fn(usize, usize) -> f64 + Sync,
 ) -> Vec<EvaluationRow> {
     let mut series: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
-    for (n, pair) in embedded.pairs.iter().enumerate() {
+    for (n, pair) in group.pairs.iter().enumerate() {
         series.entry((&pair.anchor_series, &pair.positive_series)).or_default().push(n);
     }
     // By modalities, then by subject.
     let mut by_pair: BTreeMap<String, BTreeMap<&str, Retrieval>> = BTreeMap::new();
     for members in series.into_values() {
         let Some(&first) = members.first() else { continue };
-        let pair = embedded.pairs[first];
-        let places = |values: &[f32]| -> Vec<(DVec3, Vec<f32>)> {
-            members
-                .iter()
-                .map(|&n| {
-                    let place = DVec3::from_array(embedded.pairs[n].anchor_mm);
-                    (place, values[n * width..(n + 1) * width].to_vec())
-                })
-                .collect()
-        };
-        let (anchors, positives) = (places(&embedded.anchors), places(&embedded.positives));
+        let pair = group.pairs[first];
+        let places: Vec<DVec3> =
+            members.iter().map(|&n| DVec3::from_array(group.pairs[n].anchor_mm)).collect();
+        let tolerance = settings.tolerance_mm;
+        let there = retrieval(&places, &places, tolerance, |q, g| score(members[q], members[g]));
+        let back = retrieval(&places, &places, tolerance, |q, g| score(members[g], members[q]));
         let (from, to) = (&pair.anchor_modality, &pair.positive_modality);
-        for (name, queries, gallery) in [
-            (format!("{from}→{to}"), &anchors, &positives),
-            (format!("{to}→{from}"), &positives, &anchors),
-        ] {
-            let result = retrieval(&borrow(queries), &borrow(gallery), settings.tolerance_mm);
-            for name in [name, "all".to_owned()] {
-                let total = by_pair.entry(name).or_default().entry(&pair.subject).or_default();
-                total.queries += result.queries;
-                total.found += result.found;
-                total.by_chance += result.by_chance;
+        for (name, result) in [(format!("{from}→{to}"), there), (format!("{to}→{from}"), back)]
+        {
+            for name in [name, group.all()] {
+                by_pair.entry(name).or_default().entry(&pair.subject).or_default().add(&result);
             }
         }
     }
-    by_pair
-        .into_iter()
-        .map(|(name, subjects)| {
-            let results: Vec<Retrieval> = subjects.into_values().collect();
-            let queries: usize = results.iter().map(|r| r.queries).sum();
-            let interval = bootstrap(&results, settings.seed);
-            let remark = format!(
-                "within {} mm, gallery of the same subject; 95 % interval over subjects; \
-                 reference is chance",
-                settings.tolerance_mm
-            );
-            EvaluationRow {
-                pair: name,
-                low: interval.map(|(low, _)| low),
-                high: interval.map(|(_, high)| high),
-                reference: Some(
-                    results.iter().map(|r| r.by_chance).sum::<f64>() / queries.max(1) as f64,
-                ),
-                count: queries as u32,
-                subjects: results.len() as u32,
-                ..about("retrieval_top1", share(&results), &remark)
-            }
-        })
-        .collect()
-}
-
-fn borrow(places: &[(DVec3, Vec<f32>)]) -> Vec<Place<'_>> {
-    places.iter().map(|(centre_mm, e)| Place { centre_mm: *centre_mm, embedding: e }).collect()
+    let row = |(name, subjects): (String, BTreeMap<&str, Retrieval>)| {
+        let results: Vec<Retrieval> = subjects.into_values().collect();
+        let queries: usize = results.iter().map(Retrieval::queries).sum();
+        let ((low, high), over) = interval(&results, settings.seed);
+        let remark = format!(
+            "within {} mm, gallery of the same subject; 95 % interval over {over}; reference is chance",
+            settings.tolerance_mm
+        );
+        let chance = results.iter().map(|r| r.by_chance).sum::<f64>() / queries.max(1) as f64;
+        EvaluationRow {
+            pair: name,
+            low: Some(low),
+            high: Some(high),
+            reference: Some(chance),
+            count: queries as u32,
+            subjects: results.len() as u32,
+            ..group.row("retrieval_top1", encoder, share(&results), &remark)
+        }
+    };
+    by_pair.into_iter().map(row).collect()
 }
 
 fn share(results: &[Retrieval]) -> f64 {
-    let queries: usize = results.iter().map(|r| r.queries).sum();
-    results.iter().map(|r| r.found).sum::<usize>() as f64 / queries.max(1) as f64
+    let queries: usize = results.iter().map(Retrieval::queries).sum();
+    results.iter().map(Retrieval::found).sum::<usize>() as f64 / queries.max(1) as f64
 }
 
-/// The 95 % percentile interval over subjects, or `None` with fewer than three.
+/// The 95 % percentile interval, and what was resampled for it: subjects, which are
+/// what was drawn independently; of fewer than three, blocks of neighbouring slices, as
+/// one slice is like the next. Those say nothing of other subjects.
 ///
 /// # Source
-/// Efron 1979; subjects, not slices, are what was drawn independently.
-fn bootstrap(results: &[Retrieval], seed: u64) -> Option<(f64, f64)> {
-    if results.len() < 3 {
-        return None;
-    }
+/// Efron 1979; Künsch 1989, with circular blocks of n^⅓ slices.
+fn interval(results: &[Retrieval], seed: u64) -> ((f64, f64), &'static str) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let over_subjects = results.len() >= LEAST_SUBJECTS;
     let mut shares: Vec<f64> = (0..RESAMPLES)
-        .map(|_| {
-            let drawn: Vec<Retrieval> =
-                results.iter().map(|_| results[rng.random_range(0..results.len())]).collect();
-            share(&drawn)
+        .map(|_| match over_subjects {
+            true => {
+                let drawn =
+                    results.iter().map(|_| results[rng.random_range(0..results.len())].clone());
+                share(&drawn.collect::<Vec<_>>())
+            }
+            false => {
+                let runs = results.iter().flat_map(|result| &result.hits);
+                let drawn = runs.map(|run| blocks(run, &mut rng)).collect();
+                share(&[Retrieval { hits: drawn, by_chance: 0.0 }])
+            }
         })
         .collect();
     shares.sort_by(f64::total_cmp);
-    Some((shares[RESAMPLES / 40], shares[RESAMPLES - 1 - RESAMPLES / 40]))
+    let ends = (shares[RESAMPLES / 40], shares[RESAMPLES - 1 - RESAMPLES / 40]);
+    (ends, if over_subjects { "subjects" } else { "blocks of slices of these subjects" })
+}
+
+/// As many answers again, in blocks of neighbours.
+fn blocks(run: &[bool], rng: &mut ChaCha8Rng) -> Vec<bool> {
+    let length = (run.len() as f64).cbrt().ceil() as usize;
+    let mut drawn = Vec::with_capacity(run.len() + length);
+    while drawn.len() < run.len() {
+        let start = rng.random_range(0..run.len());
+        drawn.extend(run.iter().cycle().skip(start).take(length));
+    }
+    drawn.truncate(run.len());
+    drawn
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn places(embeddings: &[[f32; 2]]) -> Vec<(DVec3, Vec<f32>)> {
-        let centre = |n: usize| DVec3::new(0.0, 0.0, 4.0 * n as f64);
-        embeddings.iter().enumerate().map(|(n, e)| (centre(n), e.to_vec())).collect()
-    }
-
     #[test]
     fn finds_what_is_alike_and_counts_chance() {
-        let queries = places(&[[1.0, 0.0], [0.7, 0.7], [0.0, 1.0]]);
-        let same = retrieval(&borrow(&queries), &borrow(&queries), 1.0);
-        assert_eq!((same.found, same.queries), (3, 3));
-        assert!((same.by_chance - 1.0).abs() < 1e-12);
-        let reversed = places(&[[0.0, 1.0], [0.7, 0.7], [1.0, 0.0]]);
-        assert_eq!(retrieval(&borrow(&queries), &borrow(&reversed), 1.0).found, 1);
-        assert_eq!(retrieval(&borrow(&queries), &borrow(&reversed), 8.0).found, 3);
+        let places: Vec<DVec3> = (0..3).map(|n| DVec3::new(0.0, 0.0, 4.0 * f64::from(n))).collect();
+        let alike = |embeddings: [[f32; 2]; 3]| {
+            let queries = [[1.0, 0.0], [0.7, 0.7], [0.0, 1.0]];
+            move |q: usize, g: usize| cosine(&queries[q], &embeddings[g])
+        };
+        let same = alike([[1.0, 0.0], [0.7, 0.7], [0.0, 1.0]]);
+        let found = retrieval(&places, &places, 1.0, same);
+        assert_eq!((found.found(), found.queries()), (3, 3));
+        assert!((found.by_chance - 1.0).abs() < 1e-12);
+        let reversed = alike([[0.0, 1.0], [0.7, 0.7], [1.0, 0.0]]);
+        assert_eq!(retrieval(&places, &places, 1.0, &reversed).hits, [[false, true, false]]);
+        assert_eq!(retrieval(&places, &places, 8.0, &reversed).found(), 3);
     }
 
     #[test]
-    fn the_interval_needs_subjects() {
-        let one = Retrieval { queries: 10, found: 5, by_chance: 1.0 };
-        assert_eq!(bootstrap(&[one, one], 1), None);
-        assert_eq!(bootstrap(&[one; 4], 1), Some((0.5, 0.5)));
+    fn intervals_are_over_subjects_or_over_blocks_of_slices() {
+        let half = |n: usize| Retrieval {
+            hits: vec![(0..n).map(|slice| slice < n / 2).collect()],
+            by_chance: 1.0,
+        };
+        assert_eq!(interval(&vec![half(10); 4], 1), ((0.5, 0.5), "subjects"));
+        let ((low, high), over) = interval(&[half(64)], 1);
+        assert!(over.contains("blocks"));
+        // Of slices that are all different it would be 0.38 to 0.62.
+        assert!((0.1..0.36).contains(&low) && (0.64..0.9).contains(&high), "{low} to {high}");
+        let always = Retrieval { hits: vec![vec![true; 9]], by_chance: 1.0 };
+        assert_eq!(interval(&[always], 1).0, (1.0, 1.0));
     }
 }

@@ -49,6 +49,11 @@ impl Split {
         Self { held_out: chosen }
     }
 
+    /// Holds out one subject.
+    pub fn of_one(subject: &str) -> Self {
+        Self { held_out: BTreeSet::from([subject.to_owned()]) }
+    }
+
     /// The split of a subject: [`TRAIN`] or [`HELD_OUT`].
     pub fn of(&self, subject: &str) -> &'static str {
         if self.held_out.contains(subject) { HELD_OUT } else { TRAIN }

@@ -1,0 +1,124 @@
+//! `mivox leave-one-out`
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::bail;
+use clap::Args;
+
+use super::{
+    End, PipelineArgs, evaluate, index,
+    job::{FOLDS, Job, say},
+    pairs, prepare, train,
+};
+use crate::{durable, encoder::Encoder, evaluate::EvaluationRow, table};
+
+pub(super) const EXAMPLE: &str = "Example:\n  \
+mivox leave-one-out pipelines/default.toml --input /data/scans --out results --seeds 3\n\n\
+For cohorts too small for a split: what is printed is retrieval in the subject that was left\n\
+out, by the trained encoder, by the same one untrained, and by what needs no learning.";
+
+#[derive(Args)]
+pub(super) struct LeaveOneOutArgs {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Encoders trained for each subject, from the pipeline's seed on
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=100))]
+    seeds: u8,
+}
+
+/// The columns of the table, by the encoder of an evaluation's row.
+const COLUMNS: [&str; 4] = ["trained", "untrained", "correlation", "histogram MI"];
+
+pub(super) fn run(args: &LeaveOneOutArgs) -> anyhow::Result<End> {
+    let job = Job::open(&args.pipeline)?;
+    Encoder::open(&job.config.encoder, &job.config.view)?;
+    let stages: [fn(&Job) -> anyhow::Result<bool>; 2] =
+        [|job| index::run(job, false), prepare::run];
+    for stage in stages {
+        if !stage(&job)? {
+            return job.end(false);
+        }
+    }
+    let subjects: BTreeSet<String> =
+        job.volume_rows()?.into_iter().map(|row| row.subject).collect();
+    if subjects.len() < 2 {
+        bail!("leaving one out needs two subjects or more; there is {}", subjects.len());
+    }
+    let mut all = Vec::new();
+    for (n, subject) in subjects.iter().enumerate() {
+        for seed in 0..u64::from(args.seeds) {
+            let fold = job.fold(subject, job.config.seed + seed);
+            let seed = fold.config.seed;
+            say(
+                "fold",
+                &format!("without {subject} ({} of {}), seed {seed}", n + 1, subjects.len()),
+            );
+            durable::create_folder(&fold.run_path(""))?;
+            let stages: [fn(&Job) -> anyhow::Result<bool>; 3] =
+                [pairs::run, |fold| train::run(fold, true), evaluate::run];
+            for stage in stages {
+                if !stage(&fold)? {
+                    return job.end(false);
+                }
+            }
+            let rows: Vec<EvaluationRow> = table::read(&fold.run_path("evaluation.parquet"))?;
+            all.extend(rows.into_iter().map(|row| (subject.clone(), row)));
+        }
+    }
+    print(&all);
+    let folds = job.path(FOLDS);
+    println!("\nin {}: a folder a subject and seed", std::fs::canonicalize(&folds)?.display());
+    job.end(true)
+}
+
+/// Values of one cell, one a seed, with what their rows say of them.
+#[derive(Default)]
+struct Cell<'a> {
+    rows: Vec<&'a EvaluationRow>,
+}
+
+impl Cell<'_> {
+    fn mean(&self) -> f64 {
+        self.rows.iter().map(|row| row.value).sum::<f64>() / self.rows.len().max(1) as f64
+    }
+
+    /// `0.32 (0.21 to 0.44)`: the mean over the seeds, and the widest of their intervals.
+    fn text(&self) -> String {
+        let ends =
+            |of: fn(&EvaluationRow) -> Option<f64>| self.rows.iter().filter_map(move |row| of(row));
+        let low = ends(|row| row.low).fold(f64::INFINITY, f64::min);
+        let high = ends(|row| row.high).fold(f64::NEG_INFINITY, f64::max);
+        match low <= high {
+            true => format!("{:.2} ({low:.2} to {high:.2})", self.mean()),
+            false => format!("{:.2}", self.mean()),
+        }
+    }
+}
+
+/// Prints a table in Markdown: a line for each two modalities and each subject.
+fn print(all: &[(String, EvaluationRow)]) {
+    let mut lines: BTreeMap<(&str, &str), BTreeMap<&str, Cell>> = BTreeMap::new();
+    let found = all.iter().filter(|(_, row)| row.metric == "retrieval_top1");
+    for (subject, row) in found.filter(|(_, row)| row.pair.contains('→')) {
+        let line = lines.entry((&row.pair, subject)).or_default();
+        line.entry(&row.encoder).or_default().rows.push(row);
+    }
+    println!(
+        "\nretrieval in the subject left out: share of slices found, with the 95 % interval over"
+    );
+    println!("blocks of its slices; of several seeds the mean, and the widest interval\n");
+    println!("| | left out | {} | chance | slices |", COLUMNS.join(" | "));
+    println!("|---|---|{}---|---|", "---|".repeat(COLUMNS.len()));
+    let mut better = [0, 0];
+    for ((pair, subject), line) in &lines {
+        let cells = COLUMNS.map(|name| line.get(name).map_or_else(String::new, Cell::text));
+        let Some(trained) = line.get("trained") else { continue };
+        let Some(first) = trained.rows.first() else { continue };
+        let chance = first.reference.map_or_else(String::new, |chance| format!("{chance:.2}"));
+        println!("| {pair} | {subject} | {} | {chance} | {} |", cells.join(" | "), first.count);
+        let floor = COLUMNS[2..].iter().filter_map(|name| line.get(name)).map(Cell::mean);
+        better[0] += usize::from(floor.fold(0.0, f64::max) < trained.mean());
+        better[1] += 1;
+    }
+    println!("\nabove both of what needs no learning: {} of {} lines", better[0], better[1]);
+}
