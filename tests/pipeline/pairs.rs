@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mivox::{
     config::{Config, Overrides},
+    evaluate::EvaluationRow,
     pairing::{Kind, PairRow, Side},
     prepare::VolumeRow,
     table,
+    train::MetricRow,
     view::Volumes,
 };
 
@@ -96,6 +98,20 @@ fn every_kind_says_why_it_is_one() {
     let picture = sheet("one.png");
     assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000, "{}", picture.len());
     assert_eq!(picture, sheet("other.png"));
+    // All of them through every stage; the masks reach the loss.
+    for stage in ["train", "embed", "evaluate"] {
+        place.run(&[stage], 0);
+    }
+    let metrics: Vec<MetricRow> = table::read(&place.results().join("metrics.parquet")).unwrap();
+    for row in metrics {
+        let negatives = row.negatives.unwrap();
+        assert!((1.0..14.9).contains(&negatives), "{negatives} of 15");
+    }
+    let rows: Vec<EvaluationRow> =
+        table::read(&place.results().join("evaluation.parquet")).unwrap();
+    for kind in Kind::ALL {
+        assert!(rows.iter().any(|row| row.pair == kind.as_str() && row.value.is_finite()), "{kind}");
+    }
 }
 
 #[test]
