@@ -1,11 +1,16 @@
 //! `mivox train`
 
+use std::path::PathBuf;
+
+use anyhow::Context;
+
 use super::job::{Job, say};
 use crate::{
-    encoder::Encoder,
+    encoder::{self, Encoder},
     pairing::{PairRow, TRAIN},
     progress::Progress,
     runtime::Runtime,
+    study::Modality,
     table,
     train::{self, Task},
 };
@@ -16,8 +21,10 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     let source = encoder.source_digest();
     let depends = (&config.train, &config.encoder, source, &config.view, config.recipe());
     let stamp = job.stamp("train", Some("pairs"), &depends)?;
-    let outputs = ["encoder.onnx", "metrics.parquet"].map(|name| job.path(name));
-    if stamp.is_set(&outputs) {
+    let mut outputs = encoder_files(job);
+    let trained = !outputs.is_empty();
+    outputs.push(job.path("metrics.parquet"));
+    if trained && stamp.is_set(&outputs) {
         say("train", "unchanged");
         return Ok(true);
     }
@@ -53,12 +60,25 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     summarise(job, &outcome.metrics, &encoder);
     let metadata =
         train::metadata(&config.recipe(), stamp.digest(), config.seed, outcome.temperature);
-    train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.weights, metadata)?;
+    for stale in encoder_files(job) {
+        std::fs::remove_file(stale).context("the encoder of an earlier run cannot be removed")?;
+    }
+    for (modality, weights) in &outcome.encoders {
+        let path = job.path(&encoder::file_name(modality.as_deref()));
+        train::write_encoder(&path, &encoder, weights, metadata.clone())?;
+    }
     table::write(&job.path("metrics.parquet"), outcome.metrics, &[])?;
     stamp.set()?;
     // What it was for is done; a failure to remove it costs only space.
     let _ = std::fs::remove_file(checkpoint);
     Ok(true)
+}
+
+/// The encoders' files that are there.
+fn encoder_files(job: &Job) -> Vec<PathBuf> {
+    let modalities = Modality::ALL.map(|modality| Some(modality.as_str()));
+    let names = std::iter::once(None).chain(modalities).map(encoder::file_name);
+    names.map(|name| job.path(&name)).filter(|path| path.exists()).collect()
 }
 
 fn summarise(job: &Job, metrics: &[train::MetricRow], encoder: &Encoder) {
