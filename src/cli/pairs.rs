@@ -116,7 +116,9 @@ fn cell(
     let context = pair.context.as_deref().map_or_else(String::new, |word| format!(" {word}"));
     let place = |side| {
         let (series, modality, centre) = pair.side(side);
-        format!("{modality} {series} at {:.0} {:.0} {:.0}", centre.x, centre.y, centre.z)
+        // Without the sign of a zero.
+        let [x, y, z] = centre.to_array().map(|mm| mm.round() + 0.0);
+        format!("{modality} {series} at {x} {y} {z}")
     };
     let titles = vec![
         format!("{}{context}, {distance}", pair.kind),
