@@ -58,10 +58,13 @@ enum Command {
     )]
     Prepare(PipelineArgs),
     /// Name the places that show the same anatomy: pairs.parquet
-    #[command(
-        after_help = "Example:\n  mivox pairs pipelines/default.toml --input /data/scans --out results"
-    )]
-    Pairs(PipelineArgs),
+    #[command(after_help = pairs::EXAMPLE)]
+    Pairs {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+        #[command(flatten)]
+        sheet: pairs::SheetArgs,
+    },
     /// Train the encoder: encoder.onnx
     #[command(
         after_help = "Example:\n  mivox train pipelines/default.toml --input /data/scans --out results --resume"
@@ -169,7 +172,9 @@ impl Cli {
                 job::with(&pipeline, |job| index::run(job, rehash))
             }
             Command::Prepare(args) => job::with(&args, prepare::run),
-            Command::Pairs(args) => job::with(&args, pairs::run),
+            Command::Pairs { pipeline, sheet } => {
+                job::with(&pipeline, |job| pairs::run_with_sheet(job, &sheet))
+            }
             Command::Train { pipeline, resume } => {
                 job::with(&pipeline, |job| train::run(job, resume))
             }

@@ -321,6 +321,18 @@ mod tests {
             let range = config(&format!("{LEAST}[pairs]\n{wrong}\n")).unwrap_err();
             assert!(range.to_string().contains(key), "{range}");
         }
+        for (wrong, word) in [
+            ("[augment]\nshift = 3.0", "shift"),
+            ("[augment]\nnoise_law = 'poisson'", "augment.noise_law"),
+            ("[augment.T9]\nnoise = 0.1", "augment.T9"),
+            ("[augment.T1]\nnoize = 0.1", "noize"),
+            ("[augment.T1]\ncrop = 0.95", "augment.crop"),
+        ] {
+            let error = config(&format!("{LEAST}{wrong}\n")).unwrap_err();
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let said = format!("{error} {}", cause.unwrap_or_default());
+            assert!(said.contains(word), "{said}");
+        }
         let template = config(&format!("{LEAST}template = '../mni'\n")).unwrap_err();
         assert!(template.to_string().contains("source.template"), "{template}");
         for wrong in ["depth = 0", "depth = 257", "slice_mm = 0.04", "slice_mm = 50.1"] {
@@ -399,6 +411,15 @@ mod tests {
         assert_eq!(recipes.len(), 8, "{recipes:?}");
         // A slab of one slice is a plane.
         assert_eq!(view("as = 'slab'").recipe(), plane);
+    }
+
+    #[test]
+    fn a_modality_says_only_what_is_different() {
+        let text = format!("{LEAST}[augment]\nnoise = 0.3\n[augment.PET]\ncontrast = 0.5\n");
+        let augment = config(&text).unwrap().train.augment;
+        let (all, pet) = (augment.of("T1"), augment.of("PET"));
+        assert_eq!((all.noise, all.contrast), (0.3, 0.2));
+        assert_eq!((pet.noise, pet.contrast), (0.3, 0.5));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod canvas;
 mod page;
+pub mod pairs;
 mod plane;
 mod window;
 

@@ -116,7 +116,7 @@ fn summarise(job: &Job, metrics: &[train::MetricRow], encoder: &Encoder, encoder
         "train",
         &format!(
             "{} steps of {} pairs, {parameters}; {result}; \
-         {:.0} pairs/s, {:.0} % of the time waiting for data",
+         {:.0} pairs/s, {:.1} % of the time waiting for data",
             metrics.len(),
             job.config.train.batch,
             mean(|row| Some(row.pairs_per_second)).unwrap_or_default(),

@@ -119,15 +119,32 @@ impl Rules {
         }
     }
 
-    /// Whether the positive of another pair may not be a negative of an anchor.
-    fn excludes(&self, anchor: &PairRow, other: &PairRow) -> bool {
-        let one_world = anchor.world == other.positive_world;
-        let within = |mm: f64| mm > 0.0 && self.apart_mm(anchor, other) <= mm + HAIR_MM;
-        if anchor.subject != other.subject {
-            return one_world && anchor.world.starts_with(TEMPLATE) && within(self.template_mm);
+    /// Whether another pair may not be held against an anchor. The two sides of a pair
+    /// are told to be the same, so the other pair is near where any of its sides is near
+    /// to any of this one's; so both directions of an objective, and those that hold
+    /// anchors against anchors, may use the one mask.
+    fn excludes(&self, pair: &PairRow, other: &PairRow) -> bool {
+        let (axis, _) = self.plane.normal();
+        let [pair_sides, other_sides] = [pair, other].map(|pair| {
+            [
+                (pair.world.as_str(), pair.anchor_mm[axis]),
+                (pair.positive_world.as_str(), pair.positive_mm[axis]),
+            ]
+        });
+        let same_subject = pair.subject == other.subject;
+        if same_subject && (self.subject || shares_view(pair, other)) {
+            return true;
         }
-        let placed = if one_world { within(self.within_mm) } else { self.unplaced };
-        self.subject || placed || shares_view(anchor, other)
+        let mm = if same_subject { self.within_mm } else { self.template_mm };
+        pair_sides.into_iter().any(|(world, level)| {
+            other_sides.into_iter().any(|(other_world, other_level)| {
+                if world != other_world {
+                    return same_subject && self.unplaced;
+                }
+                let comparable = same_subject || world.starts_with(TEMPLATE);
+                comparable && mm > 0.0 && (level - other_level).abs() <= mm + HAIR_MM
+            })
+        })
     }
 
     /// How much the positive of another pair counts as one of an anchor's.

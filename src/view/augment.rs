@@ -1,68 +1,62 @@
 //! Seeded changes of a view that leave its anatomy what it is.
 
-use std::collections::BTreeMap;
+mod blur;
+mod intensity;
+mod lattice;
+mod settings;
+
+use std::ops::Range;
 
 use glam::{DAffine3, DMat3, DVec3};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
-use serde::Serialize;
 
 use super::{Prepared, Settings};
 use crate::geometry::Grid;
 
-/// How views are changed, by modality.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct Augments {
-    /// Where a modality has none of its own.
-    pub all: Augment,
-    /// By the word of the modality.
-    // Left out where there is none, so that results made before there were still match.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub of: BTreeMap<String, Augment>,
-}
+use lattice::Lattice;
+pub use settings::{Augment, Augments};
 
-impl Augments {
-    /// Those of a modality.
-    pub fn of(&self, modality: &str) -> &Augment {
-        self.of.get(modality).unwrap_or(&self.all)
-    }
-}
+/// Most planes that the thickness of a slice is averaged over.
+const MOST_PLANES: usize = 7;
 
-/// How strong augmentations are, as a pipeline sets it. Left and right are
-/// never exchanged: the body is not symmetric.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Augment {
-    /// Largest shift along each axis of the view, mm.
-    pub shift_mm: f64,
-    /// Largest rotation in the axial plane, degrees.
-    pub rotate_deg: f64,
-    /// Largest change of size, as a fraction.
-    pub scale: f64,
-    /// Largest change of contrast, as a fraction.
-    pub contrast: f32,
-    /// Largest shift of brightness, in normalised units.
-    pub brightness: f32,
-    /// Largest standard deviation of the noise, in normalised units.
-    pub noise: f32,
-}
+/// Largest displacement of a control point, in distances of control points, that
+/// folds nothing.
+///
+/// # Source
+/// Choi and Lee 2000, *Injectivity conditions of 2D and 3D uniform cubic B-spline
+/// functions*, theorem 1.
+const UNFOLDED: f64 = 0.4;
 
 /// One draw of an augmentation.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Augmentation {
     shift_mm: DVec3,
     rotate: f64,
+    /// About the columns and the rows.
+    tilt: [f64; 2],
+    /// Negative where an axis is turned round.
     scale: DVec3,
     /// Columns, rows and slices of the view, which the changes are along.
     axes: DMat3,
     contrast: f32,
     brightness: f32,
     noise: f32,
+    rician: bool,
+    /// Displacement in mm along columns and rows, and slices of a box.
+    elastic: Vec<Lattice>,
+    thickness_mm: f64,
+    /// Standard deviations in voxels along columns, rows and slices.
+    blur: [f64; 3],
+    bias: Option<Lattice>,
+    gamma: f32,
+    cut_out: Option<[Range<usize>; 3]>,
 }
 
 impl Augment {
     /// A draw from the uniform laws that the settings bound. A plane stays in
-    /// its plane; what may move along its normal too is shifted and scaled along
-    /// all three axes.
+    /// its plane; what may move along its normal too is shifted, scaled and turned
+    /// along all three axes.
     pub fn draw(&self, view: &Settings, along_normal: bool, rng: &mut impl Rng) -> Augmentation {
         let is_box = along_normal && view.depth() > 1;
         let mut within = |most: f64| rng.random_range(-1.0..=1.0) * most;
@@ -70,14 +64,110 @@ impl Augment {
         let z = if is_box { within(self.shift_mm) } else { 0.0 };
         let rotate = within(self.rotate_deg).to_radians();
         let scale = 1.0 + within(self.scale);
-        Augmentation {
+        let mut drawn = Augmentation {
             shift_mm: DVec3::new(x, y, z),
             rotate,
+            tilt: [0.0; 2],
             scale: DVec3::new(scale, scale, if is_box { scale } else { 1.0 }),
             axes: view.plane.axes(),
             contrast: 1.0 + within(f64::from(self.contrast)) as f32,
             brightness: within(f64::from(self.brightness)) as f32,
             noise: within(f64::from(self.noise)).abs() as f32,
+            rician: self.rician,
+            elastic: Vec::new(),
+            thickness_mm: 0.0,
+            blur: [0.0; 3],
+            bias: None,
+            gamma: 1.0,
+            cut_out: None,
+        };
+        self.draw_geometry(&mut drawn, view, is_box, rng);
+        self.draw_values(&mut drawn, view, rng);
+        drawn
+    }
+
+    // What is off draws nothing, here and below, so that it changes no view of the
+    // pipelines that were there before it.
+    fn draw_geometry(
+        &self,
+        drawn: &mut Augmentation,
+        view: &Settings,
+        is_box: bool,
+        rng: &mut impl Rng,
+    ) {
+        let shape = [view.size, view.size, view.depth()];
+        let extent = DVec3::from_array(shape.map(|n| n as f64)) * view.step_mm();
+        let moves = DVec3::new(1.0, 1.0, f64::from(u8::from(is_box)));
+        if self.tilt_deg > 0.0 && is_box {
+            drawn.tilt = [0; 2].map(|_| rng.random_range(-1.0..=1.0) * self.tilt_deg.to_radians());
+        }
+        if self.crop > 0.0 {
+            let kept = 1.0 - rng.random_range(0.0..=1.0) * self.crop;
+            drawn.scale *= DVec3::ONE + (kept - 1.0) * moves;
+            let place = DVec3::from_array([0; 3].map(|_| rng.random_range(-1.0..=1.0)));
+            drawn.shift_mm += place * moves * extent * (1.0 - kept) / 2.0;
+        }
+        let flips =
+            [self.flip_left_right, self.flip_anterior_posterior, self.flip_superior_inferior];
+        for (world, chance) in flips.into_iter().enumerate().filter(|(_, chance)| *chance > 0.0) {
+            let axis = (0..3).find(|&axis| drawn.axes.col(axis)[world] != 0.0);
+            let turned = rng.random_bool(chance);
+            if let Some(axis) = axis.filter(|&axis| turned && moves[axis] > 0.0) {
+                drawn.scale[axis] *= -1.0;
+            }
+        }
+        if self.elastic_mm > 0.0 {
+            let sd = rng.random_range(0.0..=1.0) * self.elastic_mm;
+            let most = UNFOLDED * self.elastic_spacing_mm;
+            let apart = (DVec3::splat(self.elastic_spacing_mm) / view.step_mm()).to_array();
+            let value = |rng: &mut _| {
+                let value: f64 = StandardNormal.sample(rng);
+                (value * sd).clamp(-most, most) as f32
+            };
+            let axes = if is_box { 3 } else { 2 };
+            drawn.elastic = (0..axes).map(|_| Lattice::draw(shape, apart, rng, value)).collect();
+        }
+        if self.thickness_mm > 0.0 {
+            drawn.thickness_mm = rng.random_range(0.0..=1.0) * self.thickness_mm;
+        }
+    }
+
+    fn draw_values(&self, drawn: &mut Augmentation, view: &Settings, rng: &mut impl Rng) {
+        let shape = [view.size, view.size, view.depth()];
+        if self.blur_mm > 0.0 {
+            let sigma_mm = rng.random_range(0.0..=1.0) * self.blur_mm;
+            let [x, y, z] = (DVec3::splat(sigma_mm) / view.step_mm()).to_array();
+            // The slices of a slab are planes of their own.
+            drawn.blur = [x, y, if view.is_box() { z } else { 0.0 }];
+        }
+        if self.bias_field > 0.0 {
+            let sd = rng.random_range(0.0..=1.0) * self.bias_field;
+            // Smooth: a control point each half of the view.
+            let apart = shape.map(|n| n as f64 / 2.0);
+            drawn.bias = Some(Lattice::draw(shape, apart, rng, |rng| {
+                let value: f32 = StandardNormal.sample(rng);
+                value * sd
+            }));
+        }
+        if self.gamma > 0.0 {
+            drawn.gamma = (rng.random_range(-1.0..=1.0) * self.gamma).exp();
+        }
+        if self.cut_out > 0.0 {
+            let share = rng.random_range(0.0..=1.0) * self.cut_out;
+            let stretch = rng.random_range(-1.0..=1.0_f64).exp2();
+            // A box is cut along its slices too, by the same part of each side.
+            let deep = if view.is_box() { share.cbrt() } else { 1.0 };
+            let (area, side) = (share / deep.max(f64::MIN_POSITIVE), view.size as f64);
+            let across = ((area * stretch).sqrt() * side).round().clamp(1.0, side);
+            let down = (area * side * side / across).round().clamp(0.0, side);
+            let slices = (deep * shape[2] as f64).round().clamp(1.0, shape[2] as f64);
+            let mut place = |length: f64, of: usize| {
+                let length = length as usize;
+                let first = rng.random_range(0..=of - length.min(of));
+                first..first + length
+            };
+            drawn.cut_out =
+                Some([place(across, shape[0]), place(down, shape[1]), place(slices, shape[2])]);
         }
     }
 }
@@ -87,9 +177,12 @@ impl Augmentation {
     /// the image, so that one interpolation does all.
     pub fn apply_to_grid(&self, view: &Grid) -> Grid {
         let centre = view.centre_mm();
+        let [about_columns, about_rows] = self.tilt;
         let about_centre = DAffine3::from_translation(centre + self.axes * self.shift_mm)
             * DAffine3::from_mat3(self.axes)
             * DAffine3::from_rotation_z(self.rotate)
+            * DAffine3::from_rotation_y(about_rows)
+            * DAffine3::from_rotation_x(about_columns)
             * DAffine3::from_scale(self.scale)
             * DAffine3::from_mat3(self.axes.transpose())
             * DAffine3::from_translation(-centre);
@@ -105,96 +198,73 @@ impl Augmentation {
         rng: &mut impl Rng,
         values: &mut [f32],
     ) {
-        volume.sample(&self.apply_to_grid(&view.grid(centre_mm)), values);
-        self.apply_to_values(values, rng);
+        let grid = self.apply_to_grid(&view.grid(centre_mm));
+        let spacing = volume.grid.spacing_mm().into_iter().fold(f64::INFINITY, f64::min);
+        let planes = match self.thickness_mm {
+            0.0 => 1,
+            thick => ((thick / spacing).ceil() as usize + 1).clamp(2, MOST_PLANES),
+        };
+        if planes == 1 {
+            self.sample(volume, &grid, values);
+        } else {
+            let normal = (grid.ras_from_voxel.matrix3.z_axis).normalize_or_zero();
+            let mut plane = vec![0.0; values.len()];
+            values.fill(0.0);
+            for n in 0..planes {
+                let share = (n as f64 + 0.5) / planes as f64 - 0.5;
+                let mut shifted = grid;
+                shifted.ras_from_voxel.translation += normal * (share * self.thickness_mm);
+                self.sample(volume, &shifted, &mut plane);
+                values.iter_mut().zip(&plane).for_each(|(sum, v)| *sum += v / planes as f32);
+            }
+        }
+        self.apply_to_values(view, volume.row.background, values, rng);
     }
 
-    /// Changes contrast and brightness of normalised intensities, and adds noise.
-    pub fn apply_to_values(&self, values: &mut [f32], rng: &mut impl Rng) {
-        for value in values {
-            let noise: f32 = StandardNormal.sample(rng);
-            *value = *value * self.contrast + self.brightness + self.noise * noise;
+    fn sample(&self, volume: &Prepared, grid: &Grid, values: &mut [f32]) {
+        if self.elastic.is_empty() {
+            return volume.sample(grid, values);
+        }
+        let mut line = vec![0.0; grid.shape[0]];
+        let displace = |row: usize, slice: usize, moved: &mut [DVec3]| {
+            moved.fill(DVec3::ZERO);
+            for (axis, field) in self.elastic.iter().enumerate() {
+                field.line(row, slice, &mut line);
+                let towards = self.axes.col(axis);
+                moved.iter_mut().zip(&line).for_each(|(sum, &mm)| *sum += towards * f64::from(mm));
+            }
+        };
+        volume.sampler().sample_displaced(grid, displace, values);
+    }
+
+    /// Changes normalised intensities `[slice, row, column]`, of which `air` is
+    /// background: what the scanner does first, the noise behind it.
+    pub fn apply_to_values(
+        &self,
+        view: &Settings,
+        air: f32,
+        values: &mut [f32],
+        rng: &mut impl Rng,
+    ) {
+        let shape = [view.size, view.size, view.depth()];
+        blur::blur(values, shape, self.blur);
+        if let Some(field) = &self.bias {
+            intensity::bias(values, shape, field, air);
+        }
+        if self.gamma != 1.0 {
+            intensity::gamma(values, self.gamma);
+        }
+        let changes = [self.contrast, self.brightness, self.noise];
+        if self.rician {
+            intensity::rician(values, changes, air, rng);
+        } else {
+            intensity::gaussian(values, changes, rng);
+        }
+        if let Some(block) = &self.cut_out {
+            intensity::cut_out(values, shape, block, air);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    use super::*;
-    use crate::view::{Form, Plane, Slices};
-
-    const STRONG: Augment = Augment {
-        shift_mm: 10.0,
-        rotate_deg: 30.0,
-        scale: 0.2,
-        contrast: 0.5,
-        brightness: 0.5,
-        noise: 0.3,
-    };
-
-    const CENTRE: DVec3 = DVec3::new(5.0, -7.0, 30.0);
-    const PLANE: Settings = Settings { size: 9, pixel_mm: 2.0, plane: Plane::Axial, slices: None };
-    const BOX: Settings =
-        Settings { slices: Some(Slices { depth: 6, slice_mm: 3.0, form: Form::Box }), ..PLANE };
-
-    /// The view of 50 draws.
-    fn moved(augment: &Augment, view: &Settings) -> Vec<Grid> {
-        let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let grid = view.grid(CENTRE);
-        (0..50).map(|_| augment.draw(view, view.is_box(), &mut rng).apply_to_grid(&grid)).collect()
-    }
-
-    #[test]
-    fn the_plane_stays_axial_and_its_centre_moves_by_the_shift() {
-        for moved in moved(&STRONG, &PLANE) {
-            let centre = moved.centre_mm();
-            assert!((centre.z - 30.0).abs() < 1e-9);
-            assert!((centre.x - 5.0).abs() <= 10.0 && (centre.y + 7.0).abs() <= 10.0);
-            let corner = moved.world_mm(DVec3::ZERO);
-            let reach = corner.distance(centre) / (8.0 * 2.0_f64.sqrt());
-            assert!((0.799..=1.201).contains(&reach), "{reach}");
-            // Left and right are not exchanged.
-            assert!(moved.ras_from_voxel.matrix3.determinant() > 0.0);
-        }
-    }
-
-    #[test]
-    fn a_box_moves_rigidly_but_for_one_scale() {
-        let mut heights = Vec::new();
-        for moved in moved(&STRONG, &BOX) {
-            assert_eq!(moved.shape, [9, 9, 6]);
-            let shift = moved.centre_mm() - CENTRE;
-            assert!(shift.abs().max_element() <= 10.0, "{shift}");
-            heights.push(shift.z);
-            let [x, y, z] = moved.spacing_mm();
-            let scale = x / 2.0;
-            assert!((0.799..=1.201).contains(&scale), "{scale}");
-            assert!((y - 2.0 * scale).abs() < 1e-9 && (z - 3.0 * scale).abs() < 1e-9);
-            // It turns about the axial axis only, and is never sheared or mirrored.
-            let axes = moved.ras_from_voxel.matrix3;
-            assert!(axes.z_axis.truncate().length() < 1e-9 && axes.z_axis.z > 0.0);
-            assert!(axes.x_axis.z.abs() < 1e-9 && axes.x_axis.dot(axes.y_axis).abs() < 1e-9);
-            assert!(axes.determinant() > 0.0);
-        }
-        assert!(heights.iter().any(|&z| z > 5.0) && heights.iter().any(|&z| z < -5.0));
-        for moved in moved(&Augment { scale: 0.0, ..STRONG }, &BOX) {
-            let [x, y, z] = moved.spacing_mm();
-            assert!((x - 2.0).abs() < 1e-9 && (y - 2.0).abs() < 1e-9 && (z - 3.0).abs() < 1e-9);
-        }
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_view() {
-        let draw = || {
-            let mut rng = ChaCha8Rng::seed_from_u64(9);
-            let drawn = STRONG.draw(&BOX, true, &mut rng);
-            let mut values = vec![0.5; 16];
-            drawn.apply_to_values(&mut values, &mut rng);
-            (drawn, values)
-        };
-        assert_eq!(draw(), draw());
-    }
-}
+mod tests;

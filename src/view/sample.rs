@@ -49,12 +49,12 @@ impl Sampler<'_> {
         }
     }
 
-    /// [`Sampler::sample`] where each point is displaced by some mm in RAS,
-    /// given its (column, row, slice).
+    /// [`Sampler::sample`] where each point is displaced: by the mm in RAS that
+    /// `displace` fills in for the columns of a row of a slice.
     pub fn sample_displaced(
         &self,
         view: &Grid,
-        mut displacement_mm: impl FnMut(usize, usize, usize) -> DVec3,
+        mut displace: impl FnMut(usize, usize, &mut [DVec3]),
         values: &mut [f32],
     ) {
         let to_voxel = self.voxel_from_ras * view.ras_from_voxel;
@@ -65,12 +65,13 @@ impl Sampler<'_> {
         let (nk, nj, ni) = self.voxels.dim();
         let last = DVec3::new(ni as f64, nj as f64, nk as f64) - 1.0;
         let thick = last.min_element() >= 1.0;
+        let mut moved = vec![DVec3::ZERO; columns];
         for (n, line) in values.chunks_exact_mut(columns).enumerate() {
             let (slice, row) = (n / rows, n % rows);
             let along = Along::new(&to_voxel, row, slice);
-            for (column, value) in line.iter_mut().enumerate() {
-                let moved = displacement_mm(column, row, slice);
-                let at = along.at(column) + self.voxel_from_ras.matrix3 * moved;
+            displace(row, slice, &mut moved);
+            for (column, (value, moved)) in line.iter_mut().zip(&moved).enumerate() {
+                let at = along.at(column) + self.voxel_from_ras.matrix3 * *moved;
                 let inside = thick && at.cmpge(DVec3::ZERO).all() && at.cmple(last).all();
                 let stored =
                     if inside { self.read(at) } else { linear(&self.voxels, at, self.outside) };
@@ -212,7 +213,7 @@ mod tests {
                 let mut values = vec![f32::NAN; size * size * depth];
                 sampler.sample(&view, &mut values);
                 let mut moved = vec![f32::NAN; values.len()];
-                sampler.sample_displaced(&view, |_, _, _| DVec3::ZERO, &mut moved);
+                sampler.sample_displaced(&view, |_, _, _| (), &mut moved);
                 for (at, (value, moved)) in values.iter().zip(&moved).enumerate() {
                     let place = DVec3::new(
                         (at % size) as f64,

@@ -56,10 +56,10 @@ fn near_places_of_a_subject_are_no_negatives_and_far_ones_are() {
         pair("y", "w", 0.0, 0.0),
     ];
     let near = Rules { within_mm: 5.0, ..OFF };
-    // Anchor 0 at 0 against positive 1 at 5; anchor 1 at 5 against positive 0 at 2.
     assert_eq!(excluded(&near, &pairs), [(0, 1), (1, 0)]);
-    // The two directions differ where the sides lie differently.
-    assert_eq!(excluded(&Rules { within_mm: 4.0, ..OFF }, &pairs), [(1, 0)]);
+    // The positive at 2 and the place at 5 are nearest: that counts in both directions.
+    assert_eq!(excluded(&Rules { within_mm: 3.0, ..OFF }, &pairs), [(0, 1), (1, 0)]);
+    assert_eq!(excluded(&Rules { within_mm: 2.9, ..OFF }, &pairs), []);
     assert_eq!(excluded(&OFF, &pairs), []);
     let unplaced = Rules { unplaced: true, ..OFF };
     assert_eq!(excluded(&unplaced, &pairs), [(0, 3), (1, 3), (2, 3), (3, 0), (3, 1), (3, 2)]);
@@ -159,7 +159,11 @@ fn what_is_not_compared_is_no_false_negative() {
     let mut expected = Vec::new();
     for (i, a) in pairs.iter().enumerate() {
         for (j, b) in pairs.iter().enumerate().filter(|(j, _)| *j != i) {
-            let apart = (a.anchor_mm[2] - b.positive_mm[2]).abs();
+            let levels = |pair: &PairRow| [pair.anchor_mm[2], pair.positive_mm[2]];
+            let apart = levels(a)
+                .iter()
+                .flat_map(|one| levels(b).map(|other| (one - other).abs()))
+                .fold(f64::INFINITY, f64::min);
             let one_world = a.world == b.positive_world;
             let hit = match a.subject == b.subject {
                 true if one_world => apart <= 3.0,

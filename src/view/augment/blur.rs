@@ -54,7 +54,10 @@ mod tests {
     /// The normal distribution's share below x, by summing its density.
     fn below(x: f64) -> f64 {
         let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
-        (0..20_000).map(|n| -10.0 + (x + 10.0) * (f64::from(n) + 0.5) / 20_000.0).map(density).sum::<f64>()
+        (0..20_000)
+            .map(|n| -10.0 + (x + 10.0) * (f64::from(n) + 0.5) / 20_000.0)
+            .map(density)
+            .sum::<f64>()
             * (x + 10.0)
             / 20_000.0
     }
@@ -65,17 +68,19 @@ mod tests {
             let mut shape = [3, 3, 3];
             shape[axis] = 40;
             let stride: usize = shape[..axis].iter().product();
-            let mut values: Vec<f32> =
-                (0..shape.iter().product::<usize>())
-                    .map(|n| if n / stride % 40 < 20 { 0.0 } else { 10.0 })
-                    .collect();
+            let mut values: Vec<f32> = (0..shape.iter().product::<usize>())
+                .map(|n| if n / stride % 40 < 20 { 0.0 } else { 10.0 })
+                .collect();
             let mut sigmas = [0.0; 3];
             sigmas[axis] = sigma;
             blur(&mut values, shape, sigmas);
             for (n, value) in values.iter().enumerate() {
                 // The edge lies half-way between 19 and 20.
                 let expected = 10.0 * below(((n / stride % 40) as f64 - 19.5) / sigma);
-                assert!((f64::from(*value) - expected).abs() < 0.06, "{axis} {n} {value} {expected}");
+                assert!(
+                    (f64::from(*value) - expected).abs() < 0.06,
+                    "{axis} {n} {value} {expected}"
+                );
             }
         }
     }

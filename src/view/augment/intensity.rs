@@ -64,8 +64,7 @@ pub(super) fn rician(
 ) {
     let air = air * contrast + brightness;
     for value in values {
-        let [real, imaginary]: [f32; 2] =
-            [StandardNormal.sample(rng), StandardNormal.sample(rng)];
+        let [real, imaginary]: [f32; 2] = [StandardNormal.sample(rng), StandardNormal.sample(rng)];
         let signal = (*value * contrast + brightness - air).max(0.0);
         *value = air + (signal + noise * real).hypot(noise * imaginary);
     }
@@ -120,7 +119,8 @@ mod tests {
             let mut values = vec![air + signal as f32; MANY];
             rician(&mut values, [1.5, 0.4, noise as f32], air, &mut rng);
             let air = f64::from(air) * 1.5 + 0.4;
-            let magnitudes: Vec<f32> = values.iter().map(|&v| (f64::from(v) - air) as f32).collect();
+            let magnitudes: Vec<f32> =
+                values.iter().map(|&v| (f64::from(v) - air) as f32).collect();
             assert!(magnitudes.iter().all(|&magnitude| magnitude >= 0.0));
             let (mean, variance) = moments(&magnitudes);
             let expected = (1.5 * signal).powi(2) + 2.0 * noise * noise;

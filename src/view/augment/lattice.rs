@@ -108,8 +108,7 @@ mod tests {
     fn the_field_is_smooth() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         let shape = [64, 64, 1];
-        let lattice =
-            Lattice::draw(shape, [16.0; 3], &mut rng, |rng| rng.random_range(-1.0..1.0));
+        let lattice = Lattice::draw(shape, [16.0; 3], &mut rng, |rng| rng.random_range(-1.0..1.0));
         let values = field(&lattice, shape);
         // The slope of a cubic B-spline is at most the largest difference of neighbours.
         let steps = values.windows(2).enumerate().filter(|(n, _)| (n + 1) % 64 != 0);
