@@ -57,7 +57,7 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     if !outcome.complete {
         return Ok(false);
     }
-    summarise(job, &outcome.metrics, &encoder);
+    summarise(job, &outcome.metrics, &encoder, outcome.encoders.len());
     let metadata =
         train::metadata(&config.recipe(), stamp.digest(), config.seed, outcome.temperature);
     for stale in encoder_files(job) {
@@ -81,11 +81,15 @@ fn encoder_files(job: &Job) -> Vec<PathBuf> {
     names.map(|name| job.path(&name)).filter(|path| path.exists()).collect()
 }
 
-fn summarise(job: &Job, metrics: &[train::MetricRow], encoder: &Encoder) {
+fn summarise(job: &Job, metrics: &[train::MetricRow], encoder: &Encoder, encoders: usize) {
     let (trained, frozen) = (encoder.layout().len(), encoder.frozen().len());
     let parameters = match frozen {
         0 => format!("{trained} parameters"),
         _ => format!("{trained} of {} parameters trained", trained + frozen),
+    };
+    let parameters = match encoders {
+        1 => parameters,
+        _ => format!("{parameters} in each of {encoders} encoders"),
     };
     let last = &metrics[metrics.len() - metrics.len().div_ceil(20)..];
     let mean = |of: fn(&train::MetricRow) -> Option<f32>| -> Option<f32> {
@@ -99,6 +103,14 @@ fn summarise(job: &Job, metrics: &[train::MetricRow], encoder: &Encoder) {
             mean(|row| Some(row.loss)).unwrap_or(f32::NAN)
         ),
     };
+    let alone: Vec<f32> = metrics.iter().filter_map(|row| row.without_negatives).collect();
+    if alone.iter().any(|&rows| rows > 0.0) {
+        let mean = alone.iter().sum::<f32>() / alone.len() as f32;
+        let text = format!(
+            "WARNING: {mean:.1} rows of a batch, on average, had no negative left and taught nothing"
+        );
+        say("train", &text);
+    }
     let wait = metrics.iter().map(|row| row.wait_share).sum::<f32>() / metrics.len().max(1) as f32;
     say(
         "train",

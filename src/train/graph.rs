@@ -167,7 +167,7 @@ fn add_loss(
 ) -> Result<Loss, TrainError> {
     let (batch, objective) = (settings.batch, &settings.objective);
     if !objective.kind.contrasts() {
-        let inputs = objective::Inputs::of(&mut plan.g, anchors, positives)?;
+        let inputs = objective::Inputs::of_projections(&mut plan.g, anchors, positives);
         return Ok(objective.kind.loss(&mut plan.g, &inputs)?);
     }
     let targets = plan.input("targets", vec![batch, batch]);
