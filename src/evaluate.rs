@@ -260,7 +260,14 @@ fn embed_pairs(
         }
     }
     let mut embed = |side: Side, which: u64| {
-        embedder.embed(view, pairs.len(), |n, values| {
+        let modalities: Vec<&str> = pairs
+            .iter()
+            .map(|pair| match side {
+                Side::Anchor => pair.anchor_modality.as_str(),
+                Side::Positive => pair.positive_modality.as_str(),
+            })
+            .collect();
+        embedder.embed_each(view, &modalities, |n, values| {
             let pair = pairs[n];
             // Only an augmented pair needs augmentation: its two places are one.
             let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);

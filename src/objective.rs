@@ -88,19 +88,11 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Projections of pairs `[K, P]` that have one positive each, all others of the batch
-    /// as negatives, and a temperature of 1.
-    ///
-    /// # Errors
-    /// None at present.
-    pub fn of(g: &mut Graph, anchors: Value, positives: Value) -> Result<Self, Error> {
-        let count = g.shape(anchors)[0];
-        let mut identity = vec![0.0; count * count];
-        identity.iter_mut().step_by(count + 1).for_each(|v| *v = 1.0);
-        let targets = g.constant_f32(&[count, count], &identity)?;
-        let allowed = g.constant_f32(&[count, count], &vec![1.0; count * count])?;
-        let (temperature, queue, prediction) = (g.scalar(1.0), None, None);
-        Ok(Self { anchors, positives, targets, allowed, temperature, queue, prediction })
+    /// Projections of pairs `[K, P]` alone, all that objectives without negatives read.
+    pub fn of_projections(g: &mut Graph, anchors: Value, positives: Value) -> Self {
+        let unread = g.scalar(1.0);
+        let (targets, allowed, temperature) = (unread, unread, unread);
+        Self { anchors, positives, targets, allowed, temperature, queue: None, prediction: None }
     }
 }
 
@@ -130,19 +122,6 @@ impl Objective {
                 vicreg::vicreg(g, inputs, [invariance, variance, covariance])
             }
             Self::BarlowTwins { redundancy } => barlow_twins::barlow_twins(g, inputs, redundancy),
-        }
-    }
-
-    /// Its name in a pipeline.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::InfoNce { .. } => "info-nce",
-            Self::NtXent => "nt-xent",
-            Self::SupCon => "supcon",
-            Self::Moco { .. } => "moco",
-            Self::Cpc => "cpc",
-            Self::VicReg { .. } => "vicreg",
-            Self::BarlowTwins { .. } => "barlow-twins",
         }
     }
 

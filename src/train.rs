@@ -8,6 +8,7 @@ mod schedule;
 mod trained;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::mpsc::Receiver,
     time::Instant,
@@ -17,7 +18,7 @@ use serde::Serialize;
 
 use crate::{
     durable::DurableError,
-    encoder::{self, Encoder, EncoderError, Weights as EncoderWeights},
+    encoder::{self, Encoder, EncoderError, Towers, Weights as EncoderWeights},
     objective::{self, Objective},
     pairing::{Draw, Kind, PairRow, Weights},
     progress::Progress,
@@ -162,8 +163,9 @@ record! {
 /// How training ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The encoder's weights.
-    pub weights: EncoderWeights,
+    /// The weights of the encoder of each modality; of the one encoder without a modality
+    /// where it sees all.
+    pub encoders: Vec<(Option<String>, EncoderWeights)>,
     /// What scores of projections are divided by at the end.
     pub temperature: f32,
     /// One row a step, those of earlier runs included.
@@ -212,15 +214,20 @@ pub fn train(
     {
         return Err(TrainError::NoContext { pairs: task.pairs.len() });
     }
-    let sampler =
-        Sampler::new(task.pairs, settings)?.with_queue(settings.objective.kind.queue_len());
+    let sampler = match task.encoder.own().any() {
+        true => Sampler::with_slots(task.pairs, settings),
+        false => Sampler::new(task.pairs, settings),
+    };
+    let sampler = sampler?.with_queue(settings.objective.kind.queue_len());
     for remark in sampler.remarks() {
         progress.note(&format!("WARNING: {remark}"));
     }
-    let mut weights = task.encoder.initial_weights(settings.seed);
-    let trained =
-        Trained::new(task.encoder.layout(), task.encoder.projection(), &settings.objective)?;
-    let plan = graph::build(task.encoder, &trained, &weights, settings, view, runtime.kernels())?;
+    let towers = Towers::new(task.encoder, &modalities(&sampler))?;
+    let rows = rows(&towers, &sampler, settings.batch);
+    let mut weights = towers.initial_weights(settings.seed)?;
+    let trained = Trained::new(towers.layout(), task.encoder.projection(), &settings.objective)?;
+    let plan =
+        graph::build((&towers, &rows), &trained, &weights, settings, view, runtime.kernels())?;
     let names: Vec<&str> = plan.state.iter().map(|variable| variable.name.as_str()).collect();
     let mut state = match State::open(&task.checkpoint, task.digest, &names)? {
         Some(state) if task.resume => state,
@@ -278,7 +285,27 @@ pub fn train(
     weights.buffers = state.values(graph::BUFFERS);
     let scheduled = settings.objective.temperature.at(settings.steps, settings.steps);
     let temperature = trained.temperature(&flat).unwrap_or(scheduled);
-    Ok(Outcome { weights, temperature, metrics: state.metrics, complete })
+    let encoders = towers.weights(&weights)?;
+    Ok(Outcome { encoders, temperature, metrics: state.metrics, complete })
+}
+
+/// The modalities of a batch, each once, in the order of their names; none where they
+/// change from batch to batch.
+fn modalities(sampler: &Sampler) -> Vec<String> {
+    let of_slot = |slot: &Slot| [slot.anchor_modality.clone(), slot.positive_modality.clone()];
+    let all: BTreeSet<String> = sampler.slots().iter().flat_map(of_slot).collect();
+    all.into_iter().collect()
+}
+
+/// The number of the tower that sees each of the 2 K views of a batch.
+fn rows(towers: &Towers, sampler: &Sampler, batch: usize) -> Vec<usize> {
+    let number = |modality: &str| towers.number(modality).unwrap_or_default();
+    let slots = sampler.slots();
+    if slots.is_empty() {
+        return vec![0; 2 * batch];
+    }
+    let anchors = slots.iter().map(|slot| number(&slot.anchor_modality));
+    anchors.chain(slots.iter().map(|slot| number(&slot.positive_modality))).collect()
 }
 
 /// Makes one step, of one batch or of several, and says how it went.

@@ -32,7 +32,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let volumes = job.volumes()?;
     let progress = Progress::new("evaluate", "encoders", 2);
     let mut rows = floors(&volumes, &pairs, &config.view, &config.evaluate)?;
-    let trained = Embedder::open(&runtime, &job.run_path("encoder.onnx"), &recipe)?;
+    let trained = Embedder::of_results(&runtime, job.run_folder(), config.encoder.own, &recipe)?;
     let mut settings = config.evaluate.clone();
     // one that was learned or ran on a schedule; the same for both encoders
     settings.temperature = trained.temperature().unwrap_or(settings.temperature);

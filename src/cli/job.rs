@@ -83,6 +83,11 @@ impl Job {
         self.run.join(name)
     }
 
+    /// The folder of those.
+    pub fn run_folder(&self) -> &Path {
+        &self.run
+    }
+
     fn folder(&self, stage: &str) -> &Path {
         if SHARED.contains(&stage) { &self.config.out } else { &self.run }
     }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::job::{Job, counted, say};
 use crate::{
-    pairing::{self, HELD_OUT, Kind, PairRow, Side},
+    pairing::{self, HELD_OUT, Kind, PairRow, Side, TRAIN},
     sheet::pairs::{PairCell, grey, write_pairs},
     table,
     view::Volumes,
@@ -22,7 +22,7 @@ masks included: whether they are the same to a person is what the encoder will b
 
 #[derive(Args)]
 pub(super) struct SheetArgs {
-    /// Draw some pairs of each kind, as the encoder will see them, on a picture
+    /// Draw some training pairs of each kind, as the encoder will see them, on a picture
     #[arg(long, value_name = "FILE.png")]
     sheet: Option<PathBuf>,
     /// How many pairs the sheet shows
@@ -40,7 +40,8 @@ const WINDOW: [f64; 2] = [0.005, 0.995];
 pub(super) fn run_with_sheet(job: &Job, args: &SheetArgs) -> anyhow::Result<bool> {
     let complete = run(job)?;
     if let (true, Some(path)) = (complete, &args.sheet) {
-        let pairs: Vec<PairRow> = table::read(&job.run_path("pairs.parquet"))?;
+        let mut pairs: Vec<PairRow> = table::read(&job.run_path("pairs.parquet"))?;
+        pairs.retain(|pair| pair.split == TRAIN);
         let cells = cells(job, &pairs, usize::from(args.pairs))?;
         let notes = [
             format!("as the encoder will see them; seed {}", job.config.seed),
@@ -59,7 +60,7 @@ pub(super) fn run_with_sheet(job: &Job, args: &SheetArgs) -> anyhow::Result<bool
     Ok(complete)
 }
 
-/// Some pairs of each kind, drawn by the seed, both sides as a batch would have them.
+/// Some training pairs of each kind, drawn by the seed, both sides as a batch would have them.
 fn cells(job: &Job, pairs: &[PairRow], count: usize) -> anyhow::Result<Vec<PairCell>> {
     let config = &job.config;
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
@@ -115,11 +116,13 @@ fn cell(
     let context = pair.context.as_deref().map_or_else(String::new, |word| format!(" {word}"));
     let place = |side| {
         let (series, modality, centre) = pair.side(side);
-        format!("{modality} {series} at {:.0} {:.0} {:.0}", centre.x, centre.y, centre.z)
+        // Without the sign of a zero.
+        let [x, y, z] = centre.to_array().map(|mm| mm.round() + 0.0);
+        format!("{modality} {series} at {x} {y} {z}")
     };
     let titles = vec![
         format!("{}{context}, {distance}", pair.kind),
-        format!("{} {}", pair.subject, pair.split),
+        pair.subject.clone(),
         place(Side::Anchor),
         place(Side::Positive),
     ];

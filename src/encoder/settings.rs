@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{EncoderError, Projector, ResNet, Vit};
+use super::{EncoderError, Own, Projector, ResNet, Vit};
 use crate::view;
 
 /// Largest width, depth and patch that a pipeline may ask for.
@@ -19,6 +19,8 @@ pub struct Settings {
     pub projection: usize,
     /// What makes it.
     pub projector: Projector,
+    /// What each modality has of its own.
+    pub own: Own,
     /// An ONNX file whose weights it begins with, found by their names.
     pub weights: Option<PathBuf>,
     /// How many of its last blocks are trained, with all that follows them;

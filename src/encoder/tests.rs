@@ -17,6 +17,7 @@ fn settings(architecture: Architecture) -> Settings {
         architecture,
         projection: 8,
         projector: Projector::Mlp,
+        own: Own::default(),
         weights: None,
         train_last: None,
     }

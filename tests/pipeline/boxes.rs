@@ -86,7 +86,7 @@ fn boxes_are_paired_embedded_and_evaluated() {
         let in_table = slices.iter().filter(|row| row.series == volume.row.series).count();
         assert_eq!(in_table, shares.iter().filter(|&&share| share > 0.0).count());
         let (means, _) = embedder
-            .embed(&config.view, shares.len(), |k, values| {
+            .embed(&config.view, &volume.row.modality, shares.len(), |k, values| {
                 volume.sample(&config.view.grid(stack.centre_mm(k)), values);
             })
             .unwrap();

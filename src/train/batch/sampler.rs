@@ -106,7 +106,9 @@ impl<'a> Sampler<'a> {
                 settings.draw.distance_law,
             ));
         }
-        sampler.try_negatives(subjects)?;
+        if settings.objective.kind.contrasts() {
+            sampler.try_negatives(subjects)?;
+        }
         Ok(sampler)
     }
 

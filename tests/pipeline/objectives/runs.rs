@@ -21,6 +21,14 @@ fn metrics(place: &Workplace) -> Vec<MetricRow> {
 
 fn prepared() -> Workplace {
     let place = workplace(PLANE, ENCODER, TRAIN);
+    // all others of a batch are negatives: their number is known
+    let path = place.path("pipeline.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
+        &path,
+        text.replace("[pairs]", "[pairs]\nexclude_within_mm = 0.0\nexclude_unplaced = false"),
+    )
+    .unwrap();
     for stage in ["index", "prepare", "pairs"] {
         place.run(&[stage], 0);
     }
@@ -59,14 +67,18 @@ fn contrastive_objectives_raise_their_bounds() {
         println!("{}: bound {first:.3} to {last:.3} nats", objective.replace('\n', ", "));
         assert!(last > first + 0.1, "{objective}: {first} to {last}");
         let end = &rows[19];
-        assert_eq!(end.negatives, Some(negatives), "{objective}");
+        // a pair that is drawn again while it is in the queue is no negative of itself
+        let given = end.negatives.unwrap();
+        assert!(given <= negatives && given > negatives - 1.0, "{objective}: {given}");
         assert_eq!(end.without_negatives, Some(0.0), "{objective}");
-        assert!((end.ceiling_nats.unwrap() - (negatives + 1.0).ln()).abs() < 1e-5, "{objective}");
+        assert!((end.ceiling_nats.unwrap() - (given + 1.0).ln()).abs() < 1e-3, "{objective}");
         assert!((end.bound_nats.unwrap() + end.loss - end.ceiling_nats.unwrap()).abs() < 1e-5);
     }
     // the queue of MoCo fills batch by batch
     let counts: Vec<f32> = metrics(&place)[..4].iter().map(|row| row.negatives.unwrap()).collect();
-    assert_eq!(counts, [15.0, 31.0, 47.0, 47.0]);
+    for (count, most) in counts.into_iter().zip([15.0, 31.0, 47.0, 47.0]) {
+        assert!(count <= most && count > most - 1.0, "{count} of {most}");
+    }
 }
 
 #[test]
@@ -97,6 +109,52 @@ fn contexts_predict_and_slabs_are_channels() {
         assert!(rows[19].negatives.unwrap() <= negatives);
     }
     place.run(&["embed"], 0);
+}
+
+#[test]
+fn each_modality_may_have_its_own_encoder_or_projector() {
+    for (own, objective) in [
+        ("per = 'modality'\nprojector_per = 'modality'", "kind = 'info-nce'"),
+        ("per = 'modality'", "kind = 'info-nce'"),
+        ("per = 'modality'", "kind = 'moco'\nqueue_len = 32\nmomentum = 0.9"),
+        ("projector_per = 'modality'", "kind = 'vicreg'\nexpander = 32"),
+    ] {
+        let place = workplace(PLANE, &format!("{ENCODER}\n{own}"), TRAIN);
+        let path = place.path("pipeline.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.replace("cross_modality = 0.0", "cross_modality = 1.0");
+        fs::write(&path, &text).unwrap();
+        for stage in ["index", "prepare", "pairs"] {
+            place.run(&[stage], 0);
+        }
+        let rows = trained(&place, objective);
+        let gain = |rows: &[MetricRow]| mean(rows, |row| row.bound_nats.unwrap_or(-row.loss));
+        let (first, last) = (gain(&rows[..4]), gain(&rows[16..]));
+        println!("{}: {first:.3} to {last:.3}", own.replace('\n', ", "));
+        // the candidates of MoCo change while its queue fills
+        assert!(last > first || objective.contains("moco"), "{own}: {first} to {last}");
+        let mut files: Vec<String> = fs::read_dir(place.results())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("encoder"))
+            .collect();
+        files.sort();
+        assert!(
+            files.len() >= 2 && files.iter().all(|name| name.starts_with("encoder-")),
+            "{files:?}"
+        );
+        let contents = |n: usize| fs::read(place.results().join(&files[n])).unwrap();
+        assert!(contents(0) != contents(1), "{own}: the towers are the same");
+        place.run(&["embed"], 0);
+        place.run(&["evaluate"], 0);
+        // what lacks an encoder is said
+        let stamp = place.results().join("stages/embed");
+        fs::remove_file(stamp).unwrap();
+        fs::remove_file(place.results().join(&files[0])).unwrap();
+        let said = String::from_utf8_lossy(&place.run(&["embed"], 1).stderr).into_owned();
+        let modality = files[0].trim_start_matches("encoder-").trim_end_matches(".onnx");
+        assert!(said.contains(&format!("there is no encoder for {modality}")), "{said}");
+    }
 }
 
 #[test]

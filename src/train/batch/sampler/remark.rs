@@ -8,8 +8,8 @@ use std::fmt;
 pub enum BatchError {
     /// Fewer pairs than a batch needs.
     #[error(
-        "a batch of {batch} pairs needs at least as many training pairs; there are {pairs} of \
-         {subjects} subjects. Lower batch, or add scans"
+        "a batch of {batch} pairs needs at least as many training pairs; there are {pairs}, from \
+         {subjects} subject(s). Lower batch, or add scans"
     )]
     TooFew {
         /// Pairs in a batch.
@@ -24,7 +24,7 @@ pub enum BatchError {
     NoKind,
     /// The rules of false negatives leave no negative to anyone.
     #[error(
-        "no pair of {batches} batches of {batch} has a negative: the {subjects} training subjects \
+        "no pair of {batches} batches of {batch} has a negative: {subjects} training subject(s) \
          are too few for the rules of [pairs] (exclude_within_mm, exclude_subject, \
          exclude_unplaced, exclude_template_mm); switch one off, or add scans"
     )]
@@ -67,7 +67,7 @@ impl fmt::Display for BatchRemark {
         match self {
             Self::Share { asked, batch, subjects, most } => write!(
                 f,
-                "max_subject_share = {asked} cannot be kept: {subjects} training subjects must fill \
+                "max_subject_share = {asked} cannot be kept: {subjects} training subject(s) must fill \
                  a batch of {batch}; up to {most} pairs of a batch are of one subject"
             ),
             Self::WithoutNegatives { rows, of } => write!(

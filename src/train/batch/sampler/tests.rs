@@ -105,7 +105,7 @@ fn a_subject_has_at_most_its_share() {
     let sampler = Sampler::new(&few, &settings(32, draw(0.15, OFF))).unwrap();
     assert_eq!(most(&sampler), Some(11));
     let said = sampler.remarks()[0].to_string();
-    assert!(said.contains("3 training subjects") && said.contains("up to 11"), "{said}");
+    assert!(said.contains("3 training subject") && said.contains("up to 11"), "{said}");
 }
 
 #[test]
@@ -167,13 +167,10 @@ fn what_is_left_by_rounding_goes_to_the_largest_remainder() {
 fn too_few_pairs_and_no_negatives_are_told_with_their_counts() {
     let pairs = cohort(1, 3);
     let error = Sampler::new(&pairs, &settings(64, draw(1.0, OFF))).unwrap_err().to_string();
-    assert!(error.contains("64") && error.contains("there are 18 of 1 subjects"), "{error}");
+    assert!(error.contains("64") && error.contains("there are 18, from 1 subject"), "{error}");
     let alone = Rules { subject: true, ..OFF };
     let error = Sampler::new(&pairs, &settings(8, draw(1.0, alone))).unwrap_err().to_string();
-    assert!(
-        error.contains("8 batches of 8") && error.contains("the 1 training subject"),
-        "{error}"
-    );
+    assert!(error.contains("8 batches of 8") && error.contains("1 training subject"), "{error}");
     let mut none = settings(8, draw(1.0, OFF));
     none.weights = Weights { longitudinal: 1.0, ..Weights::default() };
     assert!(matches!(Sampler::new(&pairs, &none), Err(BatchError::NoKind)));
