@@ -113,3 +113,6 @@ record! {
         pub step: Option<u32>,
     }
 }
+
+#[cfg(test)]
+mod tests;

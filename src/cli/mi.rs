@@ -226,6 +226,9 @@ fn print(report: &Report, settings: &Settings, pairs: &Pairs) {
     if let Some(entropy) = pairs.entropy_of_b_nats() {
         say("mi", &format!("entropy of B: {entropy:.3} nats, more than which no table knows of it"));
     }
+    if report.pairs.folds.iter().all(|(_, step)| *step == 0) {
+        say("mi", "no critic did better on subjects it had not seen than one that knows nothing");
+    }
     let control = report.shuffled.interval;
     say("mi", &format!("shuffled control: {}", words(control)));
     if control.low > 0.0 {

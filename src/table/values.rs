@@ -22,6 +22,9 @@ pub enum Values {
     Words(Vec<Option<String>>),
 }
 
+/// What a column may hold.
+const KNOWN: &str = "numbers of 32 or 64 bits, text, or lists of numbers of one width";
+
 /// Reads the columns of these names, in their order.
 ///
 /// # Errors
@@ -33,7 +36,7 @@ pub fn read_values(path: &Path, names: &[String]) -> Result<Vec<Values>, TableEr
         let column = frame.column(name).map_err(polars_failed("read", path))?;
         of_series(column.as_materialized_series()).ok_or_else(|| TableError::Column {
             column: name.clone(),
-            required: "numbers, text, or lists of numbers of one width",
+            required: KNOWN,
         })
     };
     names.iter().map(cells).collect()
@@ -80,8 +83,15 @@ fn read_columns(path: &Path, names: &[String]) -> Result<DataFrame, TableError> 
         let (table, present) = (name_of(path), present.join(", "));
         return Err(TableError::Missing { column: missing.clone(), table, present });
     }
-    let reader = open(path)?.with_columns(Some(names.to_vec()));
-    reader.finish().map_err(polars_failed("read", path))
+    let read = |names: &[String]| open(path).map(|it| it.with_columns(Some(names.to_vec())).finish());
+    read(names)?.map_err(|error| {
+        // polars does not say which column has a type that it was built without
+        let refused = |name: &&String| !matches!(read(&[(*name).clone()]), Ok(Ok(_)));
+        match names.iter().find(refused) {
+            Some(name) => TableError::Column { column: name.clone(), required: KNOWN },
+            None => polars_failed("read", path)(error),
+        }
+    })
 }
 
 fn of_series(series: &Series) -> Option<Values> {
@@ -114,6 +124,8 @@ fn of_series(series: &Series) -> Option<Values> {
             }
             Some(Values::Vectors { width, values })
         }
+        // the categories of pandas and polars
+        other if other.to_string() == "cat" => Some(Values::Words(words_of(series)?)),
         _ => numbers_of(series).map(Values::Numbers),
     }
 }

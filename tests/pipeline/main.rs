@@ -11,6 +11,7 @@ mod damaged;
 mod hostile;
 mod images;
 mod indexing;
+mod information;
 mod learning;
 #[path = "../readers/raw.rs"]
 #[allow(dead_code)]

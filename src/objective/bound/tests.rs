@@ -76,7 +76,7 @@ fn graphs_and_estimates_are_those_of_pytorch() {
         ("infonce", Bound::InfoNce, Extra::default()),
         ("nwj", Bound::Nwj, Extra::default()),
         ("tuba_learned", Bound::Tuba(Baseline::Learned), with(log_baseline)),
-        ("tuba_constant", Bound::Tuba(Baseline::Constant(0.7)), Extra::default()),
+        ("tuba_constant", Bound::Tuba(Baseline::Constant(0.75)), Extra::default()),
         ("jsd", Bound::Jsd, Extra::default()),
         ("dv", Bound::Dv, Extra::default()),
         (
