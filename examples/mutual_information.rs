@@ -90,7 +90,9 @@ fn spread(numbers: &[f64]) -> (f64, f64) {
 }
 
 fn best() {
-    println!("The best critic's estimate of {DIM}-dimensional Gaussians, nats: mean (deviation of a batch)");
+    println!(
+        "The best critic's estimate of {DIM}-dimensional Gaussians, nats: mean (deviation of a batch)"
+    );
     println!("{:9} {:>6} {}", "bound", "K", TRUTHS.map(|t| format!("{t:>15}")).join(""));
     let bounds = [Bound::InfoNce, Bound::Nwj, Bound::Dv, Bound::Smile { clip: 5.0 }];
     for (k, batches) in [(BATCH, 1000), (1024, 20)] {
@@ -157,7 +159,8 @@ fn phantoms() -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::open(Device::Auto, 0)?;
     for kinds in [4, 16, 64] {
         let mut rng = ChaCha8Rng::seed_from_u64(kinds as u64);
-        let codes: Vec<f32> = (0..2 * kinds * DIM).map(|_| StandardNormal.sample(&mut rng)).collect();
+        let codes: Vec<f32> =
+            (0..2 * kinds * DIM).map(|_| StandardNormal.sample(&mut rng)).collect();
         let critic = Critic::new(CriticSettings::default(), [DIM, DIM], false)?;
         let mut trainer =
             Trainer::new(&runtime, &critic, &critic.initial(1), Bound::InfoNce, BATCH, 5e-4)?;

@@ -166,10 +166,14 @@ pub(super) fn run(args: &MiArgs) -> anyhow::Result<End> {
     let Some(report) = report else { return Ok(End::Stopped) };
     print(&report, &settings, &pairs);
     if let Some(path) = &args.out {
-        table::write(path, rows(&report, &settings, &pairs), &[
-            ("mivox.version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("mivox.seed", settings.seed.to_string()),
-        ])?;
+        table::write(
+            path,
+            rows(&report, &settings, &pairs),
+            &[
+                ("mivox.version", env!("CARGO_PKG_VERSION").to_owned()),
+                ("mivox.seed", settings.seed.to_string()),
+            ],
+        )?;
     }
     Ok(if pairs.remarks.is_clean() { End::Good } else { End::Quarantined })
 }
@@ -224,7 +228,10 @@ fn print(report: &Report, settings: &Settings, pairs: &Pairs) {
     let (bound, critic) = (settings.bound.name(), settings.critic.kind.name());
     say("mi", &format!("{bound}, {critic} critic: {}; {ceiling}", words(report.pairs.interval)));
     if let Some(entropy) = pairs.entropy_of_b_nats() {
-        say("mi", &format!("entropy of B: {entropy:.3} nats, more than which no table knows of it"));
+        say(
+            "mi",
+            &format!("entropy of B: {entropy:.3} nats, more than which no table knows of it"),
+        );
     }
     if report.pairs.folds.iter().all(|(_, step)| *step == 0) {
         say("mi", "no critic did better on subjects it had not seen than one that knows nothing");

@@ -35,7 +35,9 @@ pub enum MiError {
         column: String,
     },
     /// No column was named, and there is no usual one.
-    #[error("table {place} has no column embedding: name one or more by {option}; it has: {present}")]
+    #[error(
+        "table {place} has no column embedding: name one or more by {option}; it has: {present}"
+    )]
     NoColumn {
         /// Which table: A or B.
         place: &'static str,
@@ -81,7 +83,9 @@ pub enum MiError {
         column: String,
     },
     /// Every row was left out.
-    #[error("no pair of rows is left: {unmatched} rows without a partner, {incomplete} with empty cells or NaN")]
+    #[error(
+        "no pair of rows is left: {unmatched} rows without a partner, {incomplete} with empty cells or NaN"
+    )]
     Nothing {
         /// Rows without a partner.
         unmatched: usize,
@@ -89,7 +93,9 @@ pub enum MiError {
         incomplete: usize,
     },
     /// One side is the same everywhere.
-    #[error("all columns of table {place} are the same in all {rows} rows: they share no information with anything")]
+    #[error(
+        "all columns of table {place} are the same in all {rows} rows: they share no information with anything"
+    )]
     Constant {
         /// Which table: A or B.
         place: &'static str,
@@ -109,7 +115,9 @@ pub enum MiError {
         folds: usize,
     },
     /// Too few rows for a batch.
-    #[error("{rows} rows to train on are fewer than a batch of {batch}: give --batch at most {rows}")]
+    #[error(
+        "{rows} rows to train on are fewer than a batch of {batch}: give --batch at most {rows}"
+    )]
     Batch {
         /// Rows in the smallest training part.
         rows: usize,

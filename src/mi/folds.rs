@@ -83,9 +83,8 @@ pub(super) fn judged_k(folds: &[Fold], batch: usize) -> [usize; 2] {
 impl Fold {
     /// The same with every x beside a y of another group of its part.
     pub fn shuffled(&self, seed: u64, number: usize) -> Self {
-        let part = |part: &Part, n: usize| {
-            part.shuffled(&mut stream(seed, Purpose::Shuffle, number, n))
-        };
+        let part =
+            |part: &Part, n: usize| part.shuffled(&mut stream(seed, Purpose::Shuffle, number, n));
         Self {
             train: part(&self.train, 0),
             validation: part(&self.validation, 1),
@@ -215,9 +214,8 @@ mod tests {
         let part = Part { groups: pairs(6, 4).groups };
         let batch = part.training_batch(20, (1, 0), 3);
         assert_eq!(batch.iter().collect::<BTreeSet<_>>().len(), 20);
-        let counts: BTreeSet<usize> = (0..6)
-            .map(|g| batch.iter().filter(|[x, _]| x / 4 == g).count())
-            .collect();
+        let counts: BTreeSet<usize> =
+            (0..6).map(|g| batch.iter().filter(|[x, _]| x / 4 == g).count()).collect();
         assert_eq!(counts, BTreeSet::from([3, 4]));
         assert_ne!(batch, part.training_batch(20, (1, 0), 4));
         let judged = part.judging_batch(5, Purpose::Judge, (1, 0), 0);

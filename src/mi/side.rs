@@ -85,7 +85,8 @@ impl Side {
             }
         }
         let mut same = same.into_iter();
-        let count = |&(_, width): &(String, usize)| same.by_ref().take(width).filter(|s| *s).count();
+        let count =
+            |&(_, width): &(String, usize)| same.by_ref().take(width).filter(|s| *s).count();
         self.columns.iter().map(count).collect()
     }
 

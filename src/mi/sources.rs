@@ -2,10 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{
-    MiError, Pairs, Side,
-    pairs::matched_by_key,
-};
+use super::{MiError, Pairs, Side, pairs::matched_by_key};
 use crate::table::{self, Values};
 
 /// The column of an embedding, as mivox writes it.
@@ -73,7 +70,11 @@ fn labels(
         if table.columns.iter().any(|name| name == column) {
             let words = table.keys(&[column.to_owned()])?;
             let label = |pair: &[usize; 2]| words.get(*pair.get(n)?).cloned().flatten();
-            let noun = if column == SUBJECT { "subjects".to_owned() } else { format!("groups by {column}") };
+            let noun = if column == SUBJECT {
+                "subjects".to_owned()
+            } else {
+                format!("groups by {column}")
+            };
             return Ok((matched.iter().map(label).collect(), noun));
         }
     }

@@ -68,8 +68,7 @@ fn every_bound_learns_with_every_critic() {
 
 #[test]
 fn gaussians_of_twenty_dimensions_are_learned_in_short() {
-    let estimates =
-        trained(Bound::InfoNce, CriticSettings::default(), (4.0, 20), (1_000, 5e-4));
+    let estimates = trained(Bound::InfoNce, CriticSettings::default(), (4.0, 20), (1_000, 5e-4));
     let mean = last_quarter(&estimates);
     println!("{mean:.3} after 1,000 steps");
     assert!((2.2..3.072).contains(&mean), "{mean}");

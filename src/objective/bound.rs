@@ -140,6 +140,3 @@ impl FromStr for Bound {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -34,10 +34,8 @@ pub fn read_values(path: &Path, names: &[String]) -> Result<Vec<Values>, TableEr
     let frame = read_columns(path, names)?;
     let cells = |name: &String| {
         let column = frame.column(name).map_err(polars_failed("read", path))?;
-        of_series(column.as_materialized_series()).ok_or_else(|| TableError::Column {
-            column: name.clone(),
-            required: KNOWN,
-        })
+        of_series(column.as_materialized_series())
+            .ok_or_else(|| TableError::Column { column: name.clone(), required: KNOWN })
     };
     names.iter().map(cells).collect()
 }
@@ -83,7 +81,8 @@ fn read_columns(path: &Path, names: &[String]) -> Result<DataFrame, TableError> 
         let (table, present) = (name_of(path), present.join(", "));
         return Err(TableError::Missing { column: missing.clone(), table, present });
     }
-    let read = |names: &[String]| open(path).map(|it| it.with_columns(Some(names.to_vec())).finish());
+    let read =
+        |names: &[String]| open(path).map(|it| it.with_columns(Some(names.to_vec())).finish());
     read(names)?.map_err(|error| {
         // polars does not say which column has a type that it was built without
         let refused = |name: &&String| !matches!(read(&[(*name).clone()]), Ok(Ok(_)));

@@ -68,7 +68,8 @@ fn embeddings_know_what_they_were_made_of_and_nothing_else() {
     tables(folder.path());
     let out = folder.path().join("mi.parquet");
     let out_path = out.to_string_lossy();
-    let with_out = [&["--column-b", "x_mm", "--lr", "2e-3", "--out", &out_path], &SHORT[..]].concat();
+    let with_out =
+        [&["--column-b", "x_mm", "--lr", "2e-3", "--out", &out_path], &SHORT[..]].concat();
     let (said, _) = run(folder.path(), &with_out, 0);
     for part in ["180 pairs of rows from 60 subjects", "ceiling ln 8 = 2.079", "shuffled control"] {
         assert!(said.contains(part), "{said}");
@@ -99,7 +100,11 @@ fn what_is_wrong_is_told_before_the_work() {
     told(&["--key", "subject", "--column-b", "y_mm"], 1, "the same in all 180 rows");
     told(&["--key", "subject", "--column-b", "subject"], 1, "60 different words; at most 32");
     told(&["--key", "modality", "--column-b", "x_mm"], 1, "unique in");
-    told(&["--key", "subject", "--column-b", "x_mm", "--group", "site"], 1, "no column site");
+    told(
+        &["--key", "subject", "--column-b", "x_mm", "--group", "site"],
+        1,
+        "neither table has a column site",
+    );
     let fewer = ["--key", "subject", "--column-b", "x_mm", "--folds", "12", "--steps", "1"];
     told(&fewer, 0, "cannot exceed ln 5 = 1.609");
     let gaps = [&["--column-b", "z_mm"], &SHORT[..]].concat();

@@ -1,5 +1,13 @@
+//! The bounds on mutual information: against PyTorch, sums over pairs and known truths.
+
 use std::collections::HashMap;
 
+use mivox::{
+    objective::bound::{
+        BOUNDS, Baseline, Bound, CRITICS, CriticKind, Given, Strata, info_nce_of_strata,
+    },
+    runtime::{self, Device, Runtime},
+};
 use onnx_grad::{
     ElementType, Graph, gradient,
     model::{self, WriteOptions},
@@ -8,9 +16,6 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 use safetensors::SafeTensors;
-
-use super::*;
-use crate::runtime::{self, Device, Runtime};
 
 /// Estimate and gradient of the scores, from a graph in ONNX Runtime.
 fn in_graph(bound: Bound, scores: &[f64], extra: &Extra) -> (f64, Vec<f64>) {
@@ -242,7 +247,9 @@ fn false_negatives_cost_information_that_strata_give_back() {
     for (kinds, best) in [(4, 1.363), (16, 2.648), (64, 3.592)] {
         let truth = (kinds as f64).ln();
         let [plain, of_strata, uncorrected] = phantom(kinds, 64, 4000);
-        println!("k {kinds}: truth {truth:.3}, InfoNCE {plain:.3}, strata {of_strata:.3}, uncorrected {uncorrected:.3}");
+        println!(
+            "k {kinds}: truth {truth:.3}, InfoNCE {plain:.3}, strata {of_strata:.3}, uncorrected {uncorrected:.3}"
+        );
         assert!((plain - best).abs() < 3e-3, "{kinds}: {plain} for {best}");
         assert!(of_strata > plain && (of_strata - truth).abs() < 1e-9, "{kinds}: {of_strata}");
         // why the correction is needed: without it there would be no bound
@@ -273,8 +280,7 @@ fn best_scores(nats: f64, dim: usize, k: usize, seed: u64) -> Vec<f64> {
     let normal = Normal::new(0.0, 1.0).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let x: Vec<f64> = (0..k * dim).map(|_| normal.sample(&mut rng)).collect();
-    let y: Vec<f64> =
-        x.iter().map(|x| rho * x + rest.sqrt() * normal.sample(&mut rng)).collect();
+    let y: Vec<f64> = x.iter().map(|x| rho * x + rest.sqrt() * normal.sample(&mut rng)).collect();
     let ratio = |x: &[f64], y: &[f64]| -> f64 {
         let term = |(x, y): (&f64, &f64)| {
             -0.5 * (rest.ln() + (square * (x * x + y * y) - 2.0 * rho * x * y) / rest)
