@@ -5,8 +5,10 @@ mod checkpoint;
 mod graph;
 mod optimizer;
 mod schedule;
+mod trained;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::mpsc::Receiver,
     time::Instant,
@@ -16,19 +18,21 @@ use serde::Serialize;
 
 use crate::{
     durable::DurableError,
-    encoder::{self, Encoder, EncoderError, Weights as EncoderWeights},
-    pairing::{PairRow, Weights},
+    encoder::{self, Encoder, EncoderError, Towers, Weights as EncoderWeights},
+    objective::{self, Objective},
+    pairing::{Draw, Kind, PairRow, Weights},
     progress::Progress,
     runtime::{Runtime, RuntimeError, StepSession},
     stop,
     table::{TableError, record},
-    view::{self, Augment, ViewError, Volumes},
+    view::{self, Augments, ViewError, Volumes},
 };
 
-pub use batch::{BatchError, Sampler};
+pub use batch::{Batch, BatchError, BatchRemark, Sampler, Slot};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
 pub use optimizer::{OptimizerKind, Precision};
+use trained::Trained;
 
 /// How an encoder is trained, as a pipeline sets it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,16 +54,18 @@ pub struct Settings {
     pub warmup: usize,
     /// Decoupled weight decay.
     pub weight_decay: f32,
-    /// Temperature of InfoNCE.
-    pub temperature: f32,
+    /// What is minimised.
+    pub objective: objective::Settings,
     /// Largest norm of the gradient.
     pub clip_norm: f32,
     /// Steps between two checkpoints.
     pub checkpoint_every: usize,
     /// Share of each kind of pair in a batch.
     pub weights: Weights,
+    /// How batches are drawn, and who is no negative of whom.
+    pub draw: Draw,
     /// How views are changed.
-    pub augment: Augment,
+    pub augment: Augments,
     /// Seed of the parameters and of every draw.
     pub seed: u64,
 }
@@ -95,6 +101,15 @@ pub enum TrainError {
     /// The encoder could not be written.
     #[error("the encoder cannot be written")]
     Write(#[source] std::io::Error),
+    /// CPC without anything to predict from.
+    #[error(
+        "the objective \"cpc\" predicts from contexts, and none of the {pairs} training pairs is one; \
+         raise view.depth and pairs.context, or choose another objective"
+    )]
+    NoContext {
+        /// Training pairs.
+        pairs: usize,
+    },
     /// The thread that samples batches ended early.
     #[error("no batch came for step {step}")]
     NoBatch {
@@ -120,12 +135,14 @@ record! {
     pub struct MetricRow {
         /// The step, from 0.
         pub step: u32,
-        /// InfoNCE loss, nats.
+        /// The loss; of a contrastive objective in nats.
         pub loss: f32,
-        /// ln K − loss: a lower bound on the information between the views, nats.
-        pub bound_nats: f32,
-        /// ln K: the bound cannot exceed it.
-        pub ceiling_nats: f32,
+        /// The ceiling less the loss: a lower bound on the information between the views,
+        /// nats. Empty where the objective bounds nothing.
+        pub bound_nats: Option<f32>,
+        /// Mean of ln K over the anchors, with K an anchor's candidates: the bound cannot
+        /// exceed it.
+        pub ceiling_nats: Option<f32>,
         /// The learning rate.
         pub learning_rate: f32,
         /// Norm of the gradient before it is clipped.
@@ -134,14 +151,23 @@ record! {
         pub pairs_per_second: f32,
         /// Share of the step's time spent waiting for its batch.
         pub wait_share: f32,
+        /// What scores were divided by.
+        pub temperature: Option<f32>,
+        /// Mean number of negatives of an anchor.
+        pub negatives: Option<f32>,
+        /// Rows of the batch that had no negative left.
+        pub without_negatives: Option<f32>,
     }
 }
 
 /// How training ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The encoder's weights.
-    pub weights: EncoderWeights,
+    /// The weights of the encoder of each modality; of the one encoder without a modality
+    /// where it sees all.
+    pub encoders: Vec<(Option<String>, EncoderWeights)>,
+    /// What scores of projections are divided by at the end.
+    pub temperature: f32,
     /// One row a step, those of earlier runs included.
     pub metrics: Vec<MetricRow>,
     /// Whether all steps were made; `false` after a stop on request.
@@ -183,9 +209,25 @@ pub fn train(
     settings: &Settings,
     progress: &Progress,
 ) -> Result<Outcome, TrainError> {
-    let sampler = Sampler::new(task.pairs, settings)?;
-    let mut weights = task.encoder.initial_weights(settings.seed);
-    let plan = graph::build(task.encoder, &weights, settings, view, runtime.kernels())?;
+    if settings.objective.kind == Objective::Cpc
+        && !task.pairs.iter().any(|pair| pair.is(Kind::Context))
+    {
+        return Err(TrainError::NoContext { pairs: task.pairs.len() });
+    }
+    let sampler = match task.encoder.own().any() {
+        true => Sampler::with_slots(task.pairs, settings),
+        false => Sampler::new(task.pairs, settings),
+    };
+    let sampler = sampler?.with_queue(settings.objective.kind.queue_len());
+    for remark in sampler.remarks() {
+        progress.note(&format!("WARNING: {remark}"));
+    }
+    let towers = Towers::new(task.encoder, &modalities(&sampler))?;
+    let rows = rows(&towers, &sampler, settings.batch);
+    let mut weights = towers.initial_weights(settings.seed)?;
+    let trained = Trained::new(towers.layout(), task.encoder.projection(), &settings.objective)?;
+    let plan =
+        graph::build((&towers, &rows), &trained, &weights, settings, view, runtime.kernels())?;
     let names: Vec<&str> = plan.state.iter().map(|variable| variable.name.as_str()).collect();
     let mut state = match State::open(&task.checkpoint, task.digest, &names)? {
         Some(state) if task.resume => state,
@@ -199,7 +241,7 @@ pub fn train(
     let pairs = settings.batch * settings.accumulate;
     progress.resume_from(first * pairs);
     let mut session =
-        StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &graph::OUTPUTS)?;
+        StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &plan.outputs)?;
     let mut complete = true;
     let result = std::thread::scope(|scope| {
         let batches = batch::produce(scope, &sampler, task.volumes, view, settings, first);
@@ -208,15 +250,18 @@ pub fn train(
                 complete = false;
                 break;
             }
-            let row = make_step(&mut session, &batches, settings, step)?;
+            let row =
+                make_step(&mut session, (&plan.inputs, &plan.outputs), &batches, settings, step)?;
             let (loss, learning_rate) = (row.loss, row.learning_rate);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { loss, step, learning_rate });
             }
-            progress.message(format!(
-                "loss {loss:.3}  bound {:.2} of {:.2} nats",
-                row.bound_nats, row.ceiling_nats
-            ));
+            progress.message(match (row.bound_nats, row.ceiling_nats) {
+                (Some(bound), Some(ceiling)) => {
+                    format!("loss {loss:.3}  bound {bound:.2} of {ceiling:.2} nats")
+                }
+                _ => format!("loss {loss:.3}"),
+            });
             state.metrics.push(row);
             state.step = step + 1;
             progress.advance(pairs);
@@ -235,50 +280,87 @@ pub fn train(
     if !complete {
         state.write(&task.checkpoint, task.digest)?;
     }
-    weights.trained = state.values(graph::PARAMS);
+    let flat = state.values(graph::PARAMS);
+    weights.trained = trained.of_encoder(&flat)?;
     weights.buffers = state.values(graph::BUFFERS);
-    Ok(Outcome { weights, metrics: state.metrics, complete })
+    let scheduled = settings.objective.temperature.at(settings.steps, settings.steps);
+    let temperature = trained.temperature(&flat).unwrap_or(scheduled);
+    let encoders = towers.weights(&weights)?;
+    Ok(Outcome { encoders, temperature, metrics: state.metrics, complete })
+}
+
+/// The modalities of a batch, each once, in the order of their names; none where they
+/// change from batch to batch.
+fn modalities(sampler: &Sampler) -> Vec<String> {
+    let of_slot = |slot: &Slot| [slot.anchor_modality.clone(), slot.positive_modality.clone()];
+    let all: BTreeSet<String> = sampler.slots().iter().flat_map(of_slot).collect();
+    all.into_iter().collect()
+}
+
+/// The number of the tower that sees each of the 2 K views of a batch.
+fn rows(towers: &Towers, sampler: &Sampler, batch: usize) -> Vec<usize> {
+    let number = |modality: &str| towers.number(modality).unwrap_or_default();
+    let slots = sampler.slots();
+    if slots.is_empty() {
+        return vec![0; 2 * batch];
+    }
+    let anchors = slots.iter().map(|slot| number(&slot.anchor_modality));
+    anchors.chain(slots.iter().map(|slot| number(&slot.positive_modality))).collect()
 }
 
 /// Makes one step, of one batch or of several, and says how it went.
 fn make_step(
     session: &mut StepSession,
-    batches: &Receiver<Result<Vec<f32>, ViewError>>,
+    (inputs, outputs): (&[(&'static str, Vec<usize>)], &[&'static str]),
+    batches: &Receiver<Result<Batch, ViewError>>,
     settings: &Settings,
     step: usize,
 ) -> Result<MetricRow, TrainError> {
     let started = Instant::now();
     let learning_rate = schedule::learning_rate(settings, step);
-    let (mut loss, mut gradient_norm, mut waited) = (0.0, 0.0, 0.0);
+    let temperature = settings.objective.temperature.at(step, settings.steps);
+    let mut waited = 0.0;
+    let mut reported = Vec::new();
     for part in 0..settings.accumulate {
         let waiting = Instant::now();
-        let views = batches.recv().map_err(|_| TrainError::NoBatch { step })?;
+        let batch = batches.recv().map_err(|_| TrainError::NoBatch { step })??;
         waited += waiting.elapsed().as_secs_f32();
-        let inputs = graph::step_inputs(settings, step, part, learning_rate, views?);
-        let &[part_loss, norm] = session.step(inputs)?.as_slice() else {
-            return Err(RuntimeError::Output { name: graph::OUTPUTS[0].to_owned() }.into());
-        };
-        loss += part_loss / settings.accumulate as f32;
-        gradient_norm = norm;
+        let scalars = graph::Scalars { learning_rate, temperature };
+        let given = graph::step_inputs(inputs, settings, (step, part), scalars, batch);
+        reported.push(session.step(given)?);
     }
     let seconds = started.elapsed().as_secs_f32().max(1e-6);
-    let ceiling = (settings.batch as f32).ln();
+    let mean = |name: &str| -> Option<f32> {
+        let at = outputs.iter().position(|&output| output == name)?;
+        let values = reported.iter().filter_map(|values| values.get(at));
+        Some(values.sum::<f32>() / settings.accumulate as f32)
+    };
+    let missing = |name: &str| RuntimeError::Output { name: name.to_owned() };
+    let loss = mean(graph::LOSS).ok_or_else(|| missing(graph::LOSS))?;
+    // of the sum of all parts, which the last one ends
+    let norm = outputs.iter().position(|&output| output == graph::GRADIENT_NORM);
+    let norm = norm.and_then(|at| reported.last()?.get(at).copied());
+    let ceiling = mean(graph::CEILING);
     Ok(MetricRow {
         step: step as u32,
         loss,
-        bound_nats: ceiling - loss,
+        bound_nats: ceiling.map(|ceiling| ceiling - loss),
         ceiling_nats: ceiling,
         learning_rate,
-        gradient_norm,
+        gradient_norm: norm.ok_or_else(|| missing(graph::GRADIENT_NORM))?,
         pairs_per_second: (settings.batch * settings.accumulate) as f32 / seconds,
         wait_share: waited / seconds,
+        temperature: ceiling.map(|_| mean(graph::TEMPERATURE).unwrap_or(temperature)),
+        negatives: mean(graph::NEGATIVES),
+        without_negatives: mean(graph::ALONE),
     })
 }
 
 fn warn_if_nothing_learned(metrics: &[MetricRow], progress: &Progress) {
     let recent = &metrics[metrics.len().saturating_sub(10)..];
-    let bound = recent.iter().map(|row| row.bound_nats).sum::<f32>() / recent.len().max(1) as f32;
-    if bound < NOTHING_NATS {
+    let bounds: Vec<f32> = recent.iter().filter_map(|row| row.bound_nats).collect();
+    let bound = bounds.iter().sum::<f32>() / bounds.len().max(1) as f32;
+    if !bounds.is_empty() && bound < NOTHING_NATS {
         progress.note(&format!(
             "WARNING: after the whole warm-up the bound is {bound:.3} nats, that is loss = ln K: \
              the encoder has learned nothing. Usual causes: learning_rate too high or too low, \
@@ -304,12 +386,18 @@ pub fn write_encoder(
 }
 
 /// The metadata of an encoder file: how its views are made, and what it is.
-pub fn metadata(recipe: &str, configuration: &str, seed: u64) -> Vec<(String, String)> {
+pub fn metadata(
+    recipe: &str,
+    configuration: &str,
+    seed: u64,
+    temperature: f32,
+) -> Vec<(String, String)> {
     [
         (encoder::RECIPE, recipe.to_owned()),
         (encoder::CONFIGURATION, configuration.to_owned()),
         (encoder::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
         (encoder::SEED, seed.to_string()),
+        (encoder::TEMPERATURE, temperature.to_string()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .to_vec()
@@ -319,9 +407,44 @@ pub fn metadata(recipe: &str, configuration: &str, seed: u64) -> Vec<(String, St
 mod tests {
     use super::*;
 
+    /// Settings for tests of what needs some of them.
+    pub(super) fn settings() -> Settings {
+        Settings {
+            steps: 100,
+            batch: 8,
+            accumulate: 1,
+            optimizer: OptimizerKind::AdamW,
+            precision: Precision::F32,
+            learning_rate: 1.0,
+            warmup: 10,
+            weight_decay: 0.0,
+            objective: objective::Settings {
+                kind: Objective::NtXent,
+                temperature: objective::Temperature::Fixed(0.1),
+            },
+            clip_norm: 1.0,
+            checkpoint_every: 10,
+            weights: Weights { augmented: 1.0, ..Weights::default() },
+            draw: Draw {
+                distance_law: crate::pairing::DistanceLaw::Uniform,
+                max_subject_share: 1.0,
+                rules: crate::pairing::mask::Rules {
+                    within_mm: 0.0,
+                    unplaced: false,
+                    subject: false,
+                    template_mm: 0.0,
+                    soft_positives_mm: 0.0,
+                    plane: view::Plane::Axial,
+                },
+            },
+            augment: Augments::default(),
+            seed: 0,
+        }
+    }
+
     #[test]
     fn metadata_holds_the_recipe() {
-        let metadata = metadata("axial", "abc", 7);
+        let metadata = metadata("axial", "abc", 7, 0.1);
         assert!(metadata.contains(&(encoder::RECIPE.to_owned(), "axial".to_owned())));
         assert!(metadata.contains(&(encoder::SEED.to_owned(), "7".to_owned())));
     }

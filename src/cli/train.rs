@@ -1,11 +1,16 @@
 //! `mivox train`
 
+use std::path::PathBuf;
+
+use anyhow::Context;
+
 use super::job::{Job, say};
 use crate::{
-    encoder::Encoder,
+    encoder::{self, Encoder},
     pairing::{PairRow, TRAIN},
     progress::Progress,
     runtime::Runtime,
+    study::Modality,
     table,
     train::{self, Task},
 };
@@ -16,8 +21,10 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     let source = encoder.source_digest();
     let depends = (&config.train, &config.encoder, source, &config.view, config.recipe());
     let stamp = job.stamp("train", Some("pairs"), &depends)?;
-    let outputs = ["encoder.onnx", "metrics.parquet"].map(|name| job.path(name));
-    if stamp.is_set(&outputs) {
+    let mut outputs = encoder_files(job);
+    let trained = !outputs.is_empty();
+    outputs.push(job.path("metrics.parquet"));
+    if trained && stamp.is_set(&outputs) {
         say("train", "unchanged");
         return Ok(true);
     }
@@ -50,9 +57,16 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     if !outcome.complete {
         return Ok(false);
     }
-    summarise(job, &outcome.metrics, &encoder);
-    let metadata = train::metadata(&config.recipe(), stamp.digest(), config.seed);
-    train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.weights, metadata)?;
+    summarise(job, &outcome.metrics, &encoder, outcome.encoders.len());
+    let metadata =
+        train::metadata(&config.recipe(), stamp.digest(), config.seed, outcome.temperature);
+    for stale in encoder_files(job) {
+        std::fs::remove_file(stale).context("the encoder of an earlier run cannot be removed")?;
+    }
+    for (modality, weights) in &outcome.encoders {
+        let path = job.path(&encoder::file_name(modality.as_deref()));
+        train::write_encoder(&path, &encoder, weights, metadata.clone())?;
+    }
     table::write(&job.path("metrics.parquet"), outcome.metrics, &[])?;
     stamp.set()?;
     // What it was for is done; a failure to remove it costs only space.
@@ -60,27 +74,52 @@ pub(super) fn run(job: &Job, resume: bool) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn summarise(job: &Job, metrics: &[train::MetricRow], encoder: &Encoder) {
+/// The encoders' files that are there.
+fn encoder_files(job: &Job) -> Vec<PathBuf> {
+    let modalities = Modality::ALL.map(|modality| Some(modality.as_str()));
+    let names = std::iter::once(None).chain(modalities).map(encoder::file_name);
+    names.map(|name| job.path(&name)).filter(|path| path.exists()).collect()
+}
+
+fn summarise(job: &Job, metrics: &[train::MetricRow], encoder: &Encoder, encoders: usize) {
     let (trained, frozen) = (encoder.layout().len(), encoder.frozen().len());
     let parameters = match frozen {
         0 => format!("{trained} parameters"),
         _ => format!("{trained} of {} parameters trained", trained + frozen),
     };
-    let last = &metrics[metrics.len() - metrics.len().div_ceil(20)..];
-    let mean = |of: fn(&train::MetricRow) -> f32| {
-        last.iter().map(of).sum::<f32>() / last.len().max(1) as f32
+    let parameters = match encoders {
+        1 => parameters,
+        _ => format!("{parameters} in each of {encoders} encoders"),
     };
+    let last = &metrics[metrics.len() - metrics.len().div_ceil(20)..];
+    let mean = |of: fn(&train::MetricRow) -> Option<f32>| -> Option<f32> {
+        let values: Vec<f32> = last.iter().filter_map(of).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f32>() / values.len() as f32)
+    };
+    let result = match (mean(|row| row.bound_nats), mean(|row| row.ceiling_nats)) {
+        (Some(bound), Some(ceiling)) => format!("bound {bound:.2} of at most {ceiling:.2} nats"),
+        _ => format!(
+            "loss {:.3}, which bounds no information",
+            mean(|row| Some(row.loss)).unwrap_or(f32::NAN)
+        ),
+    };
+    let alone: Vec<f32> = metrics.iter().filter_map(|row| row.without_negatives).collect();
+    if alone.iter().any(|&rows| rows > 0.0) {
+        let mean = alone.iter().sum::<f32>() / alone.len() as f32;
+        let text = format!(
+            "WARNING: {mean:.1} rows of a batch, on average, had no negative left and taught nothing"
+        );
+        say("train", &text);
+    }
     let wait = metrics.iter().map(|row| row.wait_share).sum::<f32>() / metrics.len().max(1) as f32;
     say(
         "train",
         &format!(
-            "{} steps of {} pairs, {parameters}; bound {:.2} of at most {:.2} nats; \
+            "{} steps of {} pairs, {parameters}; {result}; \
          {:.0} pairs/s, {:.0} % of the time waiting for data",
             metrics.len(),
             job.config.train.batch,
-            mean(|row| row.bound_nats),
-            mean(|row| row.ceiling_nats),
-            mean(|row| row.pairs_per_second),
+            mean(|row| Some(row.pairs_per_second)).unwrap_or_default(),
             100.0 * wait,
         ),
     );

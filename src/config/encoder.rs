@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::ConfigError;
-use crate::encoder::{Architecture, ResNet, Settings, Vit};
+use super::{ConfigError, within};
+use crate::encoder::{Architecture, Own, Projector, ResNet, Settings, Vit};
 
 /// What `architecture` may say.
 const ARCHITECTURES: &str = "\"vit\", \"vit-tiny\", \"vit-small\", \"resnet-18\", \"resnet-50\", \
@@ -24,6 +24,8 @@ pub(super) struct RawEncoder {
     pub weights: Option<PathBuf>,
     pub train_last: Option<usize>,
     pub projection: usize,
+    pub per: String,
+    pub projector_per: String,
 }
 
 impl Default for RawEncoder {
@@ -39,13 +41,16 @@ impl Default for RawEncoder {
             weights: None,
             train_last: None,
             projection: 128,
+            per: "all".to_owned(),
+            projector_per: "all".to_owned(),
         }
     }
 }
 
 impl RawEncoder {
-    /// The encoder meant. Paths are relative to `folder`.
-    pub fn check(self, folder: &Path) -> Result<Settings, ConfigError> {
+    /// The encoder meant, with the projector of the objective where it has one of its own,
+    /// of this width. Paths are relative to `folder`.
+    pub fn check(self, folder: &Path, expander: Option<usize>) -> Result<Settings, ConfigError> {
         let architecture = match (self.onnx.as_deref(), self.architecture.as_deref()) {
             (Some(_), Some(name)) => {
                 let value = format!("{name:?}");
@@ -62,9 +67,15 @@ impl RawEncoder {
             let (value, range) = (format!("{output:?}"), "left out without encoder.onnx");
             return Err(ConfigError::Range { key: "encoder.output", value, range });
         }
+        within("encoder.projection", self.projection as f64, 1.0, 4096.0, "1 to 4096")?;
         Ok(Settings {
             architecture,
-            projection: self.projection,
+            projection: expander.unwrap_or(self.projection),
+            projector: expander.map_or(Projector::Mlp, |_| Projector::Expander),
+            own: Own {
+                encoder: of_modality("encoder.per", &self.per)?,
+                projector: of_modality("encoder.projector_per", &self.projector_per)?,
+            },
             weights: self.weights.map(|path| folder.join(path)),
             train_last: self.train_last,
         })
@@ -119,5 +130,17 @@ impl RawEncoder {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether each modality has one of its own.
+fn of_modality(key: &'static str, word: &str) -> Result<bool, ConfigError> {
+    match word {
+        "all" => Ok(false),
+        "modality" => Ok(true),
+        _ => {
+            let (value, range) = (format!("{word:?}"), "\"all\" or \"modality\"");
+            Err(ConfigError::Range { key, value, range })
+        }
     }
 }

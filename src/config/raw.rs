@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    augment::RawAugment, encoder::RawEncoder, pairs::RawPairs, prepare::RawPrepare,
-    train::RawTrain, view::RawView,
+    augment::RawAugment, encoder::RawEncoder, objective::RawObjective, pairs::RawPairs,
+    prepare::RawPrepare, train::RawTrain, view::RawView,
 };
 
 #[derive(Deserialize)]
@@ -26,6 +26,7 @@ pub(super) struct RawConfig {
     pub pairs: RawPairs,
     pub augment: RawAugment,
     pub encoder: RawEncoder,
+    pub objective: RawObjective,
     pub train: RawTrain,
     pub evaluate: RawEvaluate,
 }
@@ -46,6 +47,7 @@ impl Default for RawConfig {
             pairs: RawPairs::default(),
             augment: RawAugment::default(),
             encoder: RawEncoder::default(),
+            objective: RawObjective::default(),
             train: RawTrain::default(),
             evaluate: RawEvaluate::default(),
         }
@@ -59,6 +61,7 @@ pub(super) struct RawSource {
     pub path: PathBuf,
     pub pattern: Option<String>,
     pub modality: Option<String>,
+    pub template: Option<String>,
 }
 
 #[derive(Deserialize)]

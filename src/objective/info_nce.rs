@@ -1,64 +1,60 @@
-//! Symmetric InfoNCE with temperature.
+//! InfoNCE with temperature, symmetric or from one side.
 
-use onnx_grad::{Error, Graph, Value};
+use std::str::FromStr;
 
-/// Keeps the norm of a projection away from zero.
-const EPSILON: f32 = 1e-12;
+use onnx_grad::{Error, Graph};
+use serde::Serialize;
 
-/// The symmetric InfoNCE loss in nats, a scalar, of projections `[K, P]`: row n
-/// of `anchors` belongs to row n of `positives`, all other rows are its
-/// negatives. The bound on the mutual information is ln K − loss, at most ln K.
-///
-/// # Errors
-/// [`Error`] where the shapes differ.
+use super::{
+    EPSILON, Inputs, Loss,
+    cross_entropy::{cross_entropy, mean_of, shares},
+    normalised, scores,
+};
+
+/// Who picks whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Sides {
+    /// Anchors their positives, and positives their anchors.
+    Both,
+    /// Anchors their positives.
+    Anchor,
+}
+
+impl FromStr for Sides {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "both" => Ok(Self::Both),
+            "anchor" => Ok(Self::Anchor),
+            _ => Err("\"both\" or \"anchor\""),
+        }
+    }
+}
+
+/// The InfoNCE loss in nats of projections `[K, P]`: anchor n picks the positives
+/// that row n of `targets` names among those that row n of `allowed` lets stand.
 ///
 /// # Source
 /// van den Oord, Li and Vinyals 2018, eq. 4–5, with the cosine over the
-/// temperature as score, averaged over both directions as in Radford et al.
-/// 2021 (CLIP), fig. 3.
-pub fn info_nce(
-    g: &mut Graph,
-    anchors: Value,
-    positives: Value,
-    temperature: f32,
-) -> Result<Value, Error> {
-    let count = g.shape(anchors)[0];
-    let anchors = normalised(g, anchors)?;
-    let positives = normalised(g, positives)?;
-    let similarity = g.gemm(anchors, false, positives, true)?;
-    let scale = g.scalar(temperature.recip());
-    let logits = g.mul(similarity, scale)?;
-    let mut identity = vec![0.0; count * count];
-    identity.iter_mut().step_by(count + 1).for_each(|v| *v = 1.0);
-    let identity = g.constant_f32(&[count, count], &identity)?;
-    let mut total = None;
-    for axis in [1, 0] {
-        let log_probability = g.log_softmax(logits, axis)?;
-        let of_positives = g.mul(log_probability, identity)?;
-        let sum = g.reduce_sum(of_positives, &[0, 1], false)?;
-        total = Some(match total {
-            None => sum,
-            Some(other) => g.add(other, sum)?,
-        });
+/// temperature as score; both sides averaged as in Radford et al. 2021 (CLIP),
+/// fig. 3.
+pub(super) fn info_nce(g: &mut Graph, inputs: &Inputs, sides: Sides) -> Result<Loss, Error> {
+    let anchors = normalised(g, inputs.anchors)?;
+    let positives = normalised(g, inputs.positives)?;
+    let scores = scores(g, anchors, positives, inputs.temperature)?;
+    let forward = cross_entropy(g, scores, inputs.targets, inputs.allowed)?;
+    if sides == Sides::Anchor {
+        return Ok(forward);
     }
-    let share = g.scalar(-0.5 / count as f32);
-    match total {
-        Some(total) => g.mul(total, share),
-        None => Ok(share),
-    }
+    let turned = [scores, inputs.targets, inputs.allowed].map(|v| g.transpose(v, &[1, 0]));
+    let [scores, targets, allowed] = turned;
+    let targets = shares(g, targets?)?;
+    let backward = cross_entropy(g, scores?, targets, allowed?)?;
+    mean_of(g, [forward, backward])
 }
 
-/// Rows brought to length one.
-fn normalised(g: &mut Graph, x: Value) -> Result<Value, Error> {
-    let square = g.mul(x, x)?;
-    let sum = g.reduce_sum(square, &[1], true)?;
-    let epsilon = g.scalar(EPSILON);
-    let sum = g.add(sum, epsilon)?;
-    let norm = g.sqrt(sum)?;
-    g.div(x, norm)
-}
-
-/// [`info_nce`] of rows in memory, `[K, P]` laid row by row, for evaluation.
+/// Symmetric InfoNCE of rows in memory, `[K, P]` laid row by row, for evaluation.
 pub fn info_nce_loss(anchors: &[f32], positives: &[f32], width: usize, temperature: f32) -> f64 {
     let unit = |rows: &[f32]| -> Vec<Vec<f64>> {
         rows.chunks_exact(width)

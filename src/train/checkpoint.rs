@@ -45,7 +45,7 @@ pub(super) struct State {
 }
 
 /// Numbers of a [`MetricRow`] in a checkpoint.
-const METRIC_WIDTH: usize = 7;
+const METRIC_WIDTH: usize = 10;
 /// The tensor that holds them.
 const METRICS: &str = "metrics";
 
@@ -142,15 +142,19 @@ impl State {
     }
 }
 
+/// A row as numbers; what it lacks is none.
 fn numbers(row: &MetricRow) -> [f32; METRIC_WIDTH] {
     [
         row.loss,
-        row.bound_nats,
-        row.ceiling_nats,
+        row.bound_nats.unwrap_or(f32::NAN),
+        row.ceiling_nats.unwrap_or(f32::NAN),
         row.learning_rate,
         row.gradient_norm,
         row.pairs_per_second,
         row.wait_share,
+        row.temperature.unwrap_or(f32::NAN),
+        row.negatives.unwrap_or(f32::NAN),
+        row.without_negatives.unwrap_or(f32::NAN),
     ]
 }
 
@@ -163,19 +167,26 @@ fn metric(step: usize, numbers: &[f32]) -> Option<MetricRow> {
         gradient_norm,
         pairs_per_second,
         wait_share,
+        temperature,
+        negatives,
+        without_negatives,
     ] = numbers
     else {
         return None;
     };
+    let there = |number: f32| (!number.is_nan()).then_some(number);
     Some(MetricRow {
         step: step as u32,
         loss,
-        bound_nats,
-        ceiling_nats,
+        bound_nats: there(bound_nats),
+        ceiling_nats: there(ceiling_nats),
         learning_rate,
         gradient_norm,
         pairs_per_second,
         wait_share,
+        temperature: there(temperature),
+        negatives: there(negatives),
+        without_negatives: there(without_negatives),
     })
 }
 

@@ -19,7 +19,7 @@ const UNCHANGED: &str = "[augment]\nshift_mm = 0.0\nrotate_deg = 0.0\nscale = 0.
                          contrast = 0.0\nbrightness = 0.0\nnoise = 0.0\n";
 
 /// A pipeline of 20 steps with other views, encoder and training.
-fn workplace(view: &str, encoder: &str, train: &str) -> Workplace {
+pub fn workplace(view: &str, encoder: &str, train: &str) -> Workplace {
     let (before, _) = SMALL.split_once("[view]").unwrap();
     let rest = format!(
         "{before}[view]\n{view}\n[pairs]\naugmented = 1.0\ncross_slice = 0.0\n\
@@ -69,7 +69,7 @@ fn own_architectures_learn() {
     let encoder = "architecture = 'resnet-18-3d'\nprojection = 16";
     // Four boxes are told apart by chance features already: at a temperature of 1
     // there is still something to learn.
-    let train = "batch = 4\nlearning_rate = 1e-3\ntemperature = 1.0";
+    let train = "batch = 4\nlearning_rate = 1e-3\n[objective]\ntemperature = 1.0";
     learns(&workplace(volume, encoder, train), "resnet-18-3d", 0.03);
 }
 

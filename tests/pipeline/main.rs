@@ -14,6 +14,8 @@ mod images;
 mod indexing;
 mod information;
 mod learning;
+mod objectives;
+mod pairs;
 #[path = "../readers/raw.rs"]
 #[allow(dead_code)]
 mod raw;
