@@ -7,6 +7,7 @@ mod evaluate;
 mod index;
 mod job;
 mod leave_one_out;
+mod mi;
 mod pairs;
 mod phantom;
 mod prepare;
@@ -99,6 +100,9 @@ enum Command {
     /// Fetch studies from a PACS, by DICOMweb or by DIMSE
     #[command(after_help = pull::EXAMPLE)]
     Pull(Box<pull::PullArgs>),
+    /// Estimate how much two tables know of each other, in nats
+    #[command(after_help = mi::EXAMPLE)]
+    Mi(Box<mi::MiArgs>),
     /// Say whether this machine has what mivox needs
     #[command(after_help = "Example:\n  mivox doctor")]
     Doctor,
@@ -197,6 +201,7 @@ impl Cli {
             Command::Convert(args) => convert::run(&args),
             Command::Show(args) => show::run(&args),
             Command::Pull(args) => pull::run(&args),
+            Command::Mi(args) => mi::run(&args),
             Command::Doctor => doctor::run(),
             Command::Phantom(args) => phantom::run(&args),
             Command::DecodeWorker => {

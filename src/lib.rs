@@ -25,6 +25,7 @@ pub mod encoder;
 pub mod objective;
 pub mod runtime;
 pub mod train;
+pub mod mi;
 pub mod embed;
 pub mod evaluate;
 pub mod phantom;

@@ -2,6 +2,7 @@
 //! what takes their place without negatives.
 
 mod barlow_twins;
+pub mod bound;
 mod cpc;
 mod cross_entropy;
 mod info_nce;

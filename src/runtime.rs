@@ -2,6 +2,7 @@
 //! step keeps its state; the only user of `ort`.
 
 mod library;
+mod phases;
 mod placement;
 mod state;
 
@@ -22,6 +23,7 @@ use ort::{
 pub use ort::session::Session;
 
 pub use library::{Candidate, candidates};
+pub use phases::{Phase, Phases};
 pub use state::{StateVariable, StepSession};
 
 /// What to type where ONNX Runtime is missing.

@@ -13,8 +13,10 @@ use polars::prelude::{
 use crate::durable::{self, DurableError};
 
 mod cell;
+mod values;
 
 pub use cell::Cell;
+pub use values::{Values, column_names, read_values, read_words};
 
 /// Rows in one Parquet row group: what a reader must hold at once.
 const ROW_GROUP: usize = 65_536;
@@ -54,6 +56,16 @@ pub enum TableError {
         column: String,
         /// The type that is needed.
         required: &'static str,
+    },
+    /// A table has no such column.
+    #[error("the table {table} has no column {column}; it has: {present}")]
+    Missing {
+        /// Name of the column.
+        column: String,
+        /// Name of the table.
+        table: String,
+        /// Names of its columns.
+        present: String,
     },
 }
 

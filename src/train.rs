@@ -5,6 +5,7 @@ mod checkpoint;
 mod graph;
 mod optimizer;
 mod schedule;
+mod stepper;
 mod trained;
 
 use std::{
@@ -22,7 +23,7 @@ use crate::{
     objective::{self, Objective},
     pairing::{Draw, Kind, PairRow, Weights},
     progress::Progress,
-    runtime::{Runtime, RuntimeError, StepSession},
+    runtime::{Runtime, RuntimeError},
     stop,
     table::{TableError, record},
     view::{self, Augments, ViewError, Volumes},
@@ -32,6 +33,7 @@ pub use batch::{Batch, BatchError, BatchRemark, Sampler, Slot};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
 pub use optimizer::{OptimizerKind, Precision};
+use stepper::{Plan, Stepper};
 use trained::Trained;
 
 /// How an encoder is trained, as a pipeline sets it.
@@ -43,6 +45,9 @@ pub struct Settings {
     pub batch: usize,
     /// Batches whose mean gradient makes one step.
     pub accumulate: usize,
+    /// Pairs that the encoder sees at a time, where a batch is larger than memory; 0 where
+    /// it sees a whole batch.
+    pub gradient_cache: usize,
     /// The rule that moves the parameters.
     pub optimizer: OptimizerKind,
     /// What matrix products and convolutions compute in.
@@ -110,6 +115,12 @@ pub enum TrainError {
         /// Training pairs.
         pairs: usize,
     },
+    /// A gradient cache, and encoders or projectors of modalities.
+    #[error(
+        "train.gradient_cache needs one encoder and one projector for all modalities: \
+         set encoder.per and encoder.projector_per to \"all\", or gradient_cache to 0"
+    )]
+    CachedTowers,
     /// The thread that samples batches ended early.
     #[error("no batch came for step {step}")]
     NoBatch {
@@ -226,22 +237,27 @@ pub fn train(
     let rows = rows(&towers, &sampler, settings.batch);
     let mut weights = towers.initial_weights(settings.seed)?;
     let trained = Trained::new(towers.layout(), task.encoder.projection(), &settings.objective)?;
-    let plan =
-        graph::build((&towers, &rows), &trained, &weights, settings, view, runtime.kernels())?;
-    let names: Vec<&str> = plan.state.iter().map(|variable| variable.name.as_str()).collect();
+    if settings.gradient_cache > 0 && !weights.buffers.is_empty() {
+        progress.note(&format!(
+            "WARNING: batch normalisation takes its statistics from the {} pairs of a chunk of \
+             train.gradient_cache, not from the batch",
+            settings.gradient_cache
+        ));
+    }
+    let plan = Plan::new((&towers, &rows), &trained, &weights, settings, view, runtime.kernels())?;
+    let names: Vec<&str> = plan.state().iter().map(|variable| variable.name.as_str()).collect();
     let mut state = match State::open(&task.checkpoint, task.digest, &names)? {
         Some(state) if task.resume => state,
         None if task.resume && task.checkpoint.exists() => {
             progress.note("the checkpoint was made with other settings: training starts anew");
-            State::fresh(plan.state)
+            State::fresh(plan.state().to_vec())
         }
-        _ => State::fresh(plan.state),
+        _ => State::fresh(plan.state().to_vec()),
     };
     let first = state.step;
     let pairs = settings.batch * settings.accumulate;
     progress.resume_from(first * pairs);
-    let mut session =
-        StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &plan.outputs)?;
+    let mut stepper = plan.open(runtime, &state.variables)?;
     let mut complete = true;
     let result = std::thread::scope(|scope| {
         let batches = batch::produce(scope, &sampler, task.volumes, view, settings, first);
@@ -250,8 +266,7 @@ pub fn train(
                 complete = false;
                 break;
             }
-            let row =
-                make_step(&mut session, (&plan.inputs, &plan.outputs), &batches, settings, step)?;
+            let row = make_step(&mut stepper, &batches, settings, step)?;
             let (loss, learning_rate) = (row.loss, row.learning_rate);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { loss, step, learning_rate });
@@ -269,14 +284,14 @@ pub fn train(
                 warn_if_nothing_learned(&state.metrics, progress);
             }
             if state.step % settings.checkpoint_every == 0 && state.step < settings.steps {
-                state.take(session.state()?);
+                state.take(stepper.state()?);
                 state.write(&task.checkpoint, task.digest)?;
             }
         }
         Ok(())
     });
     result?;
-    state.take(session.state()?);
+    state.take(stepper.state()?);
     if !complete {
         state.write(&task.checkpoint, task.digest)?;
     }
@@ -310,8 +325,7 @@ fn rows(towers: &Towers, sampler: &Sampler, batch: usize) -> Vec<usize> {
 
 /// Makes one step, of one batch or of several, and says how it went.
 fn make_step(
-    session: &mut StepSession,
-    (inputs, outputs): (&[(&'static str, Vec<usize>)], &[&'static str]),
+    stepper: &mut Stepper,
     batches: &Receiver<Result<Batch, ViewError>>,
     settings: &Settings,
     step: usize,
@@ -326,9 +340,9 @@ fn make_step(
         let batch = batches.recv().map_err(|_| TrainError::NoBatch { step })??;
         waited += waiting.elapsed().as_secs_f32();
         let scalars = graph::Scalars { learning_rate, temperature };
-        let given = graph::step_inputs(inputs, settings, (step, part), scalars, batch);
-        reported.push(session.step(given)?);
+        reported.push(stepper.step(settings, (step, part), scalars, batch)?);
     }
+    let outputs = stepper.outputs();
     let seconds = started.elapsed().as_secs_f32().max(1e-6);
     let mean = |name: &str| -> Option<f32> {
         let at = outputs.iter().position(|&output| output == name)?;
@@ -404,15 +418,16 @@ pub fn metadata(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Settings for tests of what needs some of them.
-    pub(super) fn settings() -> Settings {
+    pub(crate) fn settings() -> Settings {
         Settings {
             steps: 100,
             batch: 8,
             accumulate: 1,
+            gradient_cache: 0,
             optimizer: OptimizerKind::AdamW,
             precision: Precision::F32,
             learning_rate: 1.0,

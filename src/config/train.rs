@@ -16,6 +16,7 @@ pub(super) struct RawTrain {
     pub steps: usize,
     pub batch: usize,
     pub accumulate: usize,
+    pub gradient_cache: usize,
     pub optimizer: String,
     pub precision: String,
     pub learning_rate: f32,
@@ -31,6 +32,7 @@ impl Default for RawTrain {
             steps: 20_000,
             batch: 128,
             accumulate: 1,
+            gradient_cache: 0,
             optimizer: "adamw".to_owned(),
             precision: "f32".to_owned(),
             learning_rate: 5e-4,
@@ -60,11 +62,13 @@ impl RawTrain {
         within("train.weight_decay", f64::from(self.weight_decay), 0.0, 10.0, "0 to 10")?;
         within("train.clip_norm", f64::from(self.clip_norm), 1e-6, 1e9, "above 0")?;
         within("train.checkpoint_every", self.checkpoint_every as f64, 1.0, 1e8, "1 or more")?;
+        self.check_cache(&objective)?;
         require("train.warmup", &self.warmup, self.warmup < self.steps, "less than train.steps")?;
         Ok(Settings {
             steps: self.steps,
             batch: self.batch,
             accumulate: self.accumulate,
+            gradient_cache: self.gradient_cache,
             optimizer: word("train.optimizer", &self.optimizer)?,
             precision: word("train.precision", &self.precision)?,
             learning_rate: self.learning_rate,
@@ -78,5 +82,20 @@ impl RawTrain {
             augment,
             seed,
         })
+    }
+
+    /// Whether a gradient cache fits what else is asked for.
+    fn check_cache(&self, objective: &objective::Settings) -> Result<(), ConfigError> {
+        let (key, chunk) = ("train.gradient_cache", self.gradient_cache);
+        if chunk == 0 {
+            return Ok(());
+        }
+        require(key, &chunk, self.batch % chunk == 0, "a divisor of train.batch, or 0")?;
+        let range = "0 where train.accumulate is above 1: the cache takes its place";
+        require(key, &chunk, self.accumulate == 1, range)?;
+        let range = "0 where train.precision is \"f16\": its loss is not scaled";
+        require(key, &chunk, self.precision != "f16", range)?;
+        let moco = matches!(objective.kind, objective::Objective::Moco { .. });
+        require(key, &chunk, !moco, "0 with the objective \"moco\", whose queue takes its place")
     }
 }

@@ -133,17 +133,21 @@ fn run_options(graph: &str) -> Result<RunOptions<NoSelectedOutputs>, RuntimeErro
     Ok(options)
 }
 
-fn fill(buffer: &mut Tensor<f32>, shape: Vec<usize>, values: Vec<f32>) -> Result<(), RuntimeError> {
+pub(super) fn fill(
+    buffer: &mut Tensor<f32>,
+    shape: Vec<usize>,
+    values: Vec<f32>,
+) -> Result<(), RuntimeError> {
     let host = Tensor::from_array((shape, values)).map_err(failed("take an input"))?;
     host.copy_into(buffer).map_err(failed("copy to the device"))
 }
 
-fn read(buffer: &Tensor<f32>) -> Result<Vec<f32>, RuntimeError> {
+pub(super) fn read(buffer: &Tensor<f32>) -> Result<Vec<f32>, RuntimeError> {
     let host = buffer.to(AllocationDevice::CPU, 0).map_err(failed("copy to the host"))?;
     Ok(host.extract_tensor().1.to_vec())
 }
 
-fn memory(device: Device) -> Result<MemoryInfo<'static>, RuntimeError> {
+pub(super) fn memory(device: Device) -> Result<MemoryInfo<'static>, RuntimeError> {
     let (place, number) = match device {
         Device::Cuda(number) => (AllocationDevice::CUDA, number as i32),
         Device::Cpu | Device::Auto => (AllocationDevice::CPU, 0),

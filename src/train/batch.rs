@@ -23,7 +23,7 @@ pub use sampler::{BatchError, BatchRemark, Sampler, Slot};
 const AHEAD: usize = 2;
 
 /// What one part of a step is computed from; all row-major.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
     /// Voxels of 2K views, anchors before positives.
     pub views: Vec<f32>,
@@ -60,7 +60,9 @@ pub(super) fn produce<'scope, 'env>(
     settings: &'env Settings,
     first: usize,
 ) -> Receiver<Result<Batch, ViewError>> {
-    let (sender, receiver) = sync_channel(AHEAD);
+    // a batch that is seen in chunks is large: the one being made is ahead enough
+    let ahead = if settings.gradient_cache > 0 { 0 } else { AHEAD };
+    let (sender, receiver) = sync_channel(ahead);
     scope.spawn(move || {
         let count = settings.accumulate;
         for number in first * count..settings.steps * count {

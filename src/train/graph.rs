@@ -1,5 +1,6 @@
 //! The training graph: forward, backward and optimizer, of standard operators.
 
+pub(super) mod cached;
 mod momentum;
 mod plan;
 

@@ -6,8 +6,9 @@ use crate::workplace::{Pipeline, SMALL, Workplace, checked, mivox};
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands =
-        ["run", "index", "prepare", "pairs", "train", "embed", "evaluate", "doctor", "phantom"];
+    let commands = [
+        "run", "index", "prepare", "pairs", "train", "embed", "evaluate", "doctor", "phantom", "mi",
+    ];
     for command in commands {
         let output = checked(mivox(&[command, "--help"]), 0);
         let help = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod bounds;
 mod boxes;
 mod encoders;
 mod command_line;
@@ -11,6 +12,7 @@ mod damaged;
 mod hostile;
 mod images;
 mod indexing;
+mod information;
 mod learning;
 mod objectives;
 mod pairs;
