@@ -2,6 +2,7 @@
 
 mod augment;
 mod encoder;
+mod monitor;
 mod pairs;
 mod prepare;
 mod raw;
@@ -51,6 +52,8 @@ pub struct Config {
     pub encoder: crate::encoder::Settings,
     /// How it is trained.
     pub train: crate::train::Settings,
+    /// How training is watched.
+    pub monitor: crate::train::monitor::Settings,
     /// How it is evaluated.
     pub evaluate: evaluate::Settings,
 }
@@ -160,6 +163,7 @@ impl Config {
             view: raw.view.check()?,
             pairs,
             encoder: raw.encoder.check(folder)?,
+            monitor: raw.monitor.check()?,
             evaluate: evaluate::Settings {
                 tolerance_mm,
                 batch: train.batch,
@@ -270,6 +274,8 @@ mod tests {
         assert!(range.to_string().contains("view.pixel_mm"), "{range}");
         let word = config(&format!("{LEAST}[index]\nmissing = 'guess'\n")).unwrap_err();
         assert!(word.to_string().contains("index.missing"), "{word}");
+        let word = config(&format!("{LEAST}[monitor]\nsilence = ['noise']\n")).unwrap_err();
+        assert!(word.to_string().contains("monitor.silence"), "{word}");
         for wrong in ["depth = 0", "depth = 257", "slice_mm = 0.04", "slice_mm = 50.1"] {
             let range = config(&format!("{LEAST}[view]\n{wrong}\n")).unwrap_err();
             assert!(range.to_string().contains(&format!("view.{wrong}")), "{range}");

@@ -88,12 +88,16 @@ const MOST_PAIRS: usize = 2048;
 const BATCHES: usize = 50;
 
 /// Anchors and positives of some pairs, embedded.
-struct Embedded<'a> {
+pub(crate) struct Embedded<'a> {
     pairs: Vec<&'a PairRow>,
-    anchors: Vec<f32>,
-    positives: Vec<f32>,
-    anchor_projections: Vec<f32>,
-    positive_projections: Vec<f32>,
+    /// Embeddings h, row by row.
+    pub anchors: Vec<f32>,
+    /// See `anchors`.
+    pub positives: Vec<f32>,
+    /// Projections z, row by row.
+    pub anchor_projections: Vec<f32>,
+    /// See `anchor_projections`.
+    pub positive_projections: Vec<f32>,
 }
 
 /// Evaluates one encoder, called `name` in the rows, on the held-out pairs.
@@ -190,7 +194,8 @@ fn keep_whole_series(pairs: &mut Vec<&PairRow>) {
     });
 }
 
-fn embed_pairs<'a>(
+/// Embeds both sides of some pairs; of augmented ones two views of their place.
+pub(crate) fn embed_pairs<'a>(
     embedder: &mut Embedder,
     volumes: &Volumes,
     pairs: Vec<&'a PairRow>,

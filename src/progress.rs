@@ -12,6 +12,9 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 /// Between two plain lines in a log file.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// A bar with room below it.
+const PANEL: &str = "{prefix:8} {bar:20} {pos}/{len}  {rate}  {eta} left\n{msg}";
+
 /// The progress of one stage, shared by its threads.
 #[derive(Debug)]
 pub struct Progress {
@@ -36,6 +39,20 @@ impl Progress {
         bar.set_length(total as u64);
         let now = Instant::now();
         Self { bar, stage, unit, started: now, plain: (!terminal).then(|| Mutex::new(now)) }
+    }
+
+    /// [`Progress::new`], with the message on lines of its own below the bar.
+    pub fn with_panel(stage: &'static str, unit: &'static str, total: usize) -> Self {
+        let progress = Self::new(stage, unit, total);
+        if progress.is_live() {
+            progress.bar.set_style(styled(PANEL, unit));
+        }
+        progress
+    }
+
+    /// Whether there is a terminal to draw on.
+    pub fn is_live(&self) -> bool {
+        self.plain.is_none()
     }
 
     /// Counts `steps` as done.
@@ -93,6 +110,10 @@ fn style(total: usize, unit: &'static str) -> ProgressStyle {
     } else {
         "{prefix:8} {spinner} {pos}  {rate}  {msg}"
     };
+    styled(template, unit)
+}
+
+fn styled(template: &str, unit: &'static str) -> ProgressStyle {
     let rate = move |state: &ProgressState, out: &mut dyn fmt::Write| {
         // A bar that cannot be drawn is no reason to stop.
         let _ = write!(out, "{:.1} {unit}/s", state.per_sec());

@@ -3,6 +3,7 @@
 mod batch;
 mod checkpoint;
 mod graph;
+pub mod monitor;
 mod optimizer;
 mod schedule;
 
@@ -21,13 +22,14 @@ use crate::{
     progress::Progress,
     runtime::{Runtime, RuntimeError, StepSession},
     stop,
-    table::{TableError, record},
     view::{self, Augment, ViewError, Volumes},
 };
 
 pub use batch::{BatchError, Sampler};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
+pub use monitor::MetricRow;
+use monitor::{Monitor, MonitorError, Watch};
 pub use optimizer::{OptimizerKind, Precision};
 
 /// How an encoder is trained, as a pipeline sets it.
@@ -86,9 +88,9 @@ pub enum TrainError {
     /// A checkpoint cannot be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A table cannot be written.
+    /// The run cannot be watched.
     #[error(transparent)]
-    Table(#[from] TableError),
+    Monitor(#[from] MonitorError),
     /// The encoder did not reach the disk.
     #[error(transparent)]
     Durable(#[from] DurableError),
@@ -115,28 +117,6 @@ pub enum TrainError {
     },
 }
 
-record! {
-    /// A row of `metrics.parquet`: one step.
-    pub struct MetricRow {
-        /// The step, from 0.
-        pub step: u32,
-        /// InfoNCE loss, nats.
-        pub loss: f32,
-        /// ln K − loss: a lower bound on the information between the views, nats.
-        pub bound_nats: f32,
-        /// ln K: the bound cannot exceed it.
-        pub ceiling_nats: f32,
-        /// The learning rate.
-        pub learning_rate: f32,
-        /// Norm of the gradient before it is clipped.
-        pub gradient_norm: f32,
-        /// Pairs a second, the wait for the batch included.
-        pub pairs_per_second: f32,
-        /// Share of the step's time spent waiting for its batch.
-        pub wait_share: f32,
-    }
-}
-
 /// How training ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -144,7 +124,8 @@ pub struct Outcome {
     pub weights: EncoderWeights,
     /// One row a step, those of earlier runs included.
     pub metrics: Vec<MetricRow>,
-    /// Whether all steps were made; `false` after a stop on request.
+    /// Whether all steps were made and no alarm stopped the run; `false` after a
+    /// stop on request too.
     pub complete: bool,
 }
 
@@ -162,11 +143,9 @@ pub struct Task<'a> {
     pub digest: &'a str,
     /// Whether to go on from a checkpoint where there is one.
     pub resume: bool,
+    /// How it is watched.
+    pub watch: Watch<'a>,
 }
-
-/// The least bound in nats that counts as having learned something; above the
-/// spread of a batch's loss at chance.
-const NOTHING_NATS: f32 = 0.05;
 
 /// Trains an encoder and returns its parameters.
 ///
@@ -200,43 +179,48 @@ pub fn train(
     progress.resume_from(first * pairs);
     let mut session =
         StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &graph::OUTPUTS)?;
+    let mut monitor = Monitor::open(runtime, task, view, settings, &state.metrics, progress)?;
     let mut complete = true;
     let result = std::thread::scope(|scope| {
         let batches = batch::produce(scope, &sampler, task.volumes, view, settings, first);
         for step in first..settings.steps {
-            if stop::requested() {
+            if stop::requested() || monitor.must_stop() {
                 complete = false;
                 break;
             }
-            let row = make_step(&mut session, &batches, settings, step)?;
+            let mut row = make_step(&mut session, &batches, settings, step)?;
             let (loss, learning_rate) = (row.loss, row.learning_rate);
             if !loss.is_finite() {
+                state.metrics.push(row);
                 return Err(TrainError::Diverged { loss, step, learning_rate });
             }
-            progress.message(format!(
-                "loss {loss:.3}  bound {:.2} of {:.2} nats",
-                row.bound_nats, row.ceiling_nats
-            ));
+            if monitor.is_due(step) {
+                state.take(session.state()?);
+                state.give(&mut weights);
+                monitor.look(&mut row, &weights)?;
+            }
             state.metrics.push(row);
             state.step = step + 1;
             progress.advance(pairs);
-            if state.step == settings.warmup {
-                warn_if_nothing_learned(&state.metrics, progress);
-            }
+            monitor.tell(&mut state.metrics, progress)?;
             if state.step % settings.checkpoint_every == 0 && state.step < settings.steps {
                 state.take(session.state()?);
                 state.write(&task.checkpoint, task.digest)?;
+                monitor.save(&state.metrics)?;
             }
         }
         Ok(())
     });
+    // What happened is told first, also where it ended badly.
+    let saved = monitor.save(&state.metrics);
     result?;
+    saved?;
+    complete &= !monitor.must_stop();
     state.take(session.state()?);
     if !complete {
         state.write(&task.checkpoint, task.digest)?;
     }
-    weights.trained = state.values(graph::PARAMS);
-    weights.buffers = state.values(graph::BUFFERS);
+    state.give(&mut weights);
     Ok(Outcome { weights, metrics: state.metrics, complete })
 }
 
@@ -266,25 +250,16 @@ fn make_step(
     Ok(MetricRow {
         step: step as u32,
         loss,
-        bound_nats: ceiling - loss,
-        ceiling_nats: ceiling,
+        bound_nats: Some(ceiling - loss),
+        ceiling_nats: Some(ceiling),
+        temperature: Some(settings.temperature),
+        negatives: Some((settings.batch - 1) as f32),
         learning_rate,
         gradient_norm,
         pairs_per_second: (settings.batch * settings.accumulate) as f32 / seconds,
         wait_share: waited / seconds,
+        ..MetricRow::default()
     })
-}
-
-fn warn_if_nothing_learned(metrics: &[MetricRow], progress: &Progress) {
-    let recent = &metrics[metrics.len().saturating_sub(10)..];
-    let bound = recent.iter().map(|row| row.bound_nats).sum::<f32>() / recent.len().max(1) as f32;
-    if bound < NOTHING_NATS {
-        progress.note(&format!(
-            "WARNING: after the whole warm-up the bound is {bound:.3} nats, that is loss = ln K: \
-             the encoder has learned nothing. Usual causes: learning_rate too high or too low, \
-             temperature too high, pairs that do not show the same anatomy."
-        ));
-    }
 }
 
 /// Writes `encoder.onnx` with its metadata.

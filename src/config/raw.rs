@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    augment::RawAugment, encoder::RawEncoder, pairs::RawPairs, prepare::RawPrepare,
-    train::RawTrain, view::RawView,
+    augment::RawAugment, encoder::RawEncoder, monitor::RawMonitor, pairs::RawPairs,
+    prepare::RawPrepare, train::RawTrain, view::RawView,
 };
 
 #[derive(Deserialize)]
@@ -27,6 +27,7 @@ pub(super) struct RawConfig {
     pub augment: RawAugment,
     pub encoder: RawEncoder,
     pub train: RawTrain,
+    pub monitor: RawMonitor,
     pub evaluate: RawEvaluate,
 }
 
@@ -47,6 +48,7 @@ impl Default for RawConfig {
             augment: RawAugment::default(),
             encoder: RawEncoder::default(),
             train: RawTrain::default(),
+            monitor: RawMonitor::default(),
             evaluate: RawEvaluate::default(),
         }
     }
