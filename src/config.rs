@@ -3,6 +3,7 @@
 mod augment;
 mod encoder;
 mod monitor;
+mod objective;
 mod pairs;
 mod prepare;
 mod raw;
@@ -148,7 +149,8 @@ impl Config {
         let out = overrides.out.clone().or(raw.out.map(|out| folder.join(out)));
         let pairs = raw.pairs.check()?;
         let augment = raw.augment.check()?;
-        let train = raw.train.check(pairs.weights, augment, raw.seed)?;
+        let objective = raw.objective.check()?;
+        let train = raw.train.check(objective, pairs.weights, augment, raw.seed)?;
         let tolerance_mm =
             within("evaluate.tolerance_mm", raw.evaluate.tolerance_mm, 0.0, 1000.0, "0 to 1000")?;
         Ok(Self {
@@ -167,7 +169,7 @@ impl Config {
             evaluate: evaluate::Settings {
                 tolerance_mm,
                 batch: train.batch,
-                temperature: train.temperature,
+                temperature: objective.temperature.at(0, train.steps),
                 augment,
                 seed: raw.seed,
             },
@@ -268,8 +270,8 @@ mod tests {
     fn a_typo_and_a_number_out_of_range_are_named() {
         let typo = config(&format!("{LEAST}[train]\nstep = 3\n")).unwrap_err();
         assert!(std::error::Error::source(&typo).unwrap().to_string().contains("step"));
-        let range = config(&format!("{LEAST}[train]\ntemperature = 0.0\n")).unwrap_err();
-        assert!(range.to_string().contains("train.temperature"), "{range}");
+        let range = config(&format!("{LEAST}[objective]\ntemperature = 0.0\n")).unwrap_err();
+        assert!(range.to_string().contains("objective.temperature"), "{range}");
         let range = config(&format!("{LEAST}[view]\npixel_mm = nan\n")).unwrap_err();
         assert!(range.to_string().contains("view.pixel_mm"), "{range}");
         let word = config(&format!("{LEAST}[index]\nmissing = 'guess'\n")).unwrap_err();

@@ -22,6 +22,8 @@ pub struct Progress {
     stage: &'static str,
     unit: &'static str,
     started: Instant,
+    /// Whether there is more than a line, which then stays when all is done.
+    panel: bool,
     /// When the last plain line was printed; `None` on a terminal.
     plain: Option<Mutex<Instant>>,
 }
@@ -38,12 +40,13 @@ impl Progress {
         };
         bar.set_length(total as u64);
         let now = Instant::now();
-        Self { bar, stage, unit, started: now, plain: (!terminal).then(|| Mutex::new(now)) }
+        let plain = (!terminal).then(|| Mutex::new(now));
+        Self { bar, stage, unit, started: now, panel: false, plain }
     }
 
     /// [`Progress::new`], with the message on lines of its own below the bar.
     pub fn with_panel(stage: &'static str, unit: &'static str, total: usize) -> Self {
-        let progress = Self::new(stage, unit, total);
+        let progress = Self { panel: true, ..Self::new(stage, unit, total) };
         if progress.is_live() {
             progress.bar.set_style(styled(PANEL, unit));
         }
@@ -82,12 +85,15 @@ impl Progress {
         self.bar.reset_eta();
     }
 
-    /// Ends the line; the last state stays in a log file.
+    /// Ends the line; the last state stays in a log file, and a panel on the terminal.
     pub fn finish(&self) {
         if self.plain.is_some() {
             eprintln!("{}", self.plain_line());
         }
-        self.bar.finish_and_clear();
+        match self.panel {
+            true => self.bar.abandon(),
+            false => self.bar.finish_and_clear(),
+        }
     }
 
     fn plain_line(&self) -> String {

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::{
     durable::DurableError,
     encoder::{self, Encoder, EncoderError, Weights as EncoderWeights},
+    objective,
     pairing::{PairRow, Weights},
     progress::Progress,
     runtime::{Runtime, RuntimeError, StepSession},
@@ -25,7 +26,7 @@ use crate::{
     view::{self, Augment, ViewError, Volumes},
 };
 
-pub use batch::{BatchError, Sampler};
+pub use batch::{Batch, BatchError, Sampler};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
 pub use monitor::MetricRow;
@@ -52,8 +53,8 @@ pub struct Settings {
     pub warmup: usize,
     /// Decoupled weight decay.
     pub weight_decay: f32,
-    /// Temperature of InfoNCE.
-    pub temperature: f32,
+    /// What is minimised.
+    pub objective: objective::Settings,
     /// Largest norm of the gradient.
     pub clip_norm: f32,
     /// Steps between two checkpoints.
@@ -178,7 +179,7 @@ pub fn train(
     let pairs = settings.batch * settings.accumulate;
     progress.resume_from(first * pairs);
     let mut session =
-        StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &graph::OUTPUTS)?;
+        StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &plan.outputs)?;
     let mut monitor = Monitor::open(runtime, task, view, settings, &state.metrics, progress)?;
     let mut complete = true;
     let result = std::thread::scope(|scope| {
@@ -188,7 +189,7 @@ pub fn train(
                 complete = false;
                 break;
             }
-            let mut row = make_step(&mut session, &batches, settings, step)?;
+            let mut row = make_step(&mut session, &plan.outputs, &batches, settings, step)?;
             let (loss, learning_rate) = (row.loss, row.learning_rate);
             if !loss.is_finite() {
                 state.metrics.push(row);
@@ -227,37 +228,48 @@ pub fn train(
 /// Makes one step, of one batch or of several, and says how it went.
 fn make_step(
     session: &mut StepSession,
-    batches: &Receiver<Result<Vec<f32>, ViewError>>,
+    outputs: &[&'static str],
+    batches: &Receiver<Result<Batch, ViewError>>,
     settings: &Settings,
     step: usize,
 ) -> Result<MetricRow, TrainError> {
     let started = Instant::now();
     let learning_rate = schedule::learning_rate(settings, step);
-    let (mut loss, mut gradient_norm, mut waited) = (0.0, 0.0, 0.0);
+    let temperature = settings.objective.temperature.at(step, settings.steps);
+    let mut waited = 0.0;
+    let mut reported = Vec::new();
     for part in 0..settings.accumulate {
         let waiting = Instant::now();
-        let views = batches.recv().map_err(|_| TrainError::NoBatch { step })?;
+        let batch = batches.recv().map_err(|_| TrainError::NoBatch { step })??;
         waited += waiting.elapsed().as_secs_f32();
-        let inputs = graph::step_inputs(settings, step, part, learning_rate, views?);
-        let &[part_loss, norm] = session.step(inputs)?.as_slice() else {
-            return Err(RuntimeError::Output { name: graph::OUTPUTS[0].to_owned() }.into());
-        };
-        loss += part_loss / settings.accumulate as f32;
-        gradient_norm = norm;
+        let scalars = graph::Scalars { learning_rate, temperature };
+        let inputs = graph::step_inputs(settings, step, part, scalars, batch);
+        reported.push(session.step(inputs)?);
     }
     let seconds = started.elapsed().as_secs_f32().max(1e-6);
-    let ceiling = (settings.batch as f32).ln();
+    let mean = |name: &str| -> Option<f32> {
+        let at = outputs.iter().position(|&output| output == name)?;
+        let values = reported.iter().filter_map(|values| values.get(at));
+        Some(values.sum::<f32>() / settings.accumulate as f32)
+    };
+    let missing = |name: &str| RuntimeError::Output { name: name.to_owned() };
+    let loss = mean(graph::LOSS).ok_or_else(|| missing(graph::LOSS))?;
+    // of the sum of all parts, which the last one ends
+    let norm = outputs.iter().position(|&output| output == graph::GRADIENT_NORM);
+    let norm = norm.and_then(|at| reported.last()?.get(at).copied());
+    let ceiling = mean(graph::CEILING);
     Ok(MetricRow {
         step: step as u32,
         loss,
-        bound_nats: Some(ceiling - loss),
-        ceiling_nats: Some(ceiling),
-        temperature: Some(settings.temperature),
-        negatives: Some((settings.batch - 1) as f32),
+        bound_nats: ceiling.map(|ceiling| ceiling - loss),
+        ceiling_nats: ceiling,
         learning_rate,
-        gradient_norm,
+        gradient_norm: norm.ok_or_else(|| missing(graph::GRADIENT_NORM))?,
         pairs_per_second: (settings.batch * settings.accumulate) as f32 / seconds,
         wait_share: waited / seconds,
+        temperature: ceiling.map(|_| mean(graph::TEMPERATURE).unwrap_or(temperature)),
+        negatives: mean(graph::NEGATIVES),
+        without_negatives: mean(graph::ALONE),
         ..MetricRow::default()
     })
 }

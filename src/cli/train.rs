@@ -109,13 +109,16 @@ fn summarise(job: &Job, metrics: &[MetricRow], encoder: &Encoder) {
         _ => format!("{trained} of {} parameters trained", trained + frozen),
     };
     let last = &metrics[metrics.len() - metrics.len().div_ceil(20)..];
-    let mean = |of: fn(&MetricRow) -> Option<f32>| {
+    let mean = |of: fn(&MetricRow) -> Option<f32>| -> Option<f32> {
         let values: Vec<f32> = last.iter().filter_map(of).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f32>() / values.len() as f32)
     };
     let learned = match (mean(|row| row.bound_nats), mean(|row| row.ceiling_nats)) {
         (Some(bound), Some(most)) => format!("bound {bound:.2} of at most {most:.2} nats"),
-        _ => format!("loss {:.3}", mean(|row| Some(row.loss)).unwrap_or(f32::NAN)),
+        _ => format!(
+            "loss {:.3}, which bounds no information",
+            mean(|row| Some(row.loss)).unwrap_or(f32::NAN)
+        ),
     };
     let look = metrics.iter().rfind(|row| row.held_out_bound_nats.is_some());
     let held_out = look.map_or_else(String::new, |row| {

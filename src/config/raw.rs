@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    augment::RawAugment, encoder::RawEncoder, monitor::RawMonitor, pairs::RawPairs,
-    prepare::RawPrepare, train::RawTrain, view::RawView,
+    augment::RawAugment, encoder::RawEncoder, monitor::RawMonitor, objective::RawObjective,
+    pairs::RawPairs, prepare::RawPrepare, train::RawTrain, view::RawView,
 };
 
 #[derive(Deserialize)]
@@ -26,6 +26,7 @@ pub(super) struct RawConfig {
     pub pairs: RawPairs,
     pub augment: RawAugment,
     pub encoder: RawEncoder,
+    pub objective: RawObjective,
     pub train: RawTrain,
     pub monitor: RawMonitor,
     pub evaluate: RawEvaluate,
@@ -47,6 +48,7 @@ impl Default for RawConfig {
             pairs: RawPairs::default(),
             augment: RawAugment::default(),
             encoder: RawEncoder::default(),
+            objective: RawObjective::default(),
             train: RawTrain::default(),
             monitor: RawMonitor::default(),
             evaluate: RawEvaluate::default(),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{ConfigError, require, within, word};
-use crate::{pairing::Weights, train::Settings, view::Augment};
+use crate::{objective, pairing::Weights, train::Settings, view::Augment};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -16,7 +16,6 @@ pub(super) struct RawTrain {
     pub learning_rate: f32,
     pub warmup: usize,
     pub weight_decay: f32,
-    pub temperature: f32,
     pub clip_norm: f32,
     pub checkpoint_every: usize,
 }
@@ -32,7 +31,6 @@ impl Default for RawTrain {
             learning_rate: 5e-4,
             warmup: 500,
             weight_decay: 0.05,
-            temperature: 0.1,
             clip_norm: 1.0,
             checkpoint_every: 500,
         }
@@ -40,9 +38,11 @@ impl Default for RawTrain {
 }
 
 impl RawTrain {
-    /// How an encoder is trained on pairs of these weights, seen through these changes.
+    /// How an encoder is trained by an objective on pairs of these weights, seen
+    /// through these changes.
     pub fn check(
         &self,
+        objective: objective::Settings,
         weights: Weights,
         augment: Augment,
         seed: u64,
@@ -52,7 +52,6 @@ impl RawTrain {
         within("train.accumulate", self.accumulate as f64, 1.0, 1024.0, "1 to 1024")?;
         let learning_rate = f64::from(self.learning_rate);
         within("train.learning_rate", learning_rate, 1e-9, 10.0, "above 0, at most 10")?;
-        within("train.temperature", f64::from(self.temperature), 1e-3, 100.0, "0.001 to 100")?;
         within("train.weight_decay", f64::from(self.weight_decay), 0.0, 10.0, "0 to 10")?;
         within("train.clip_norm", f64::from(self.clip_norm), 1e-6, 1e9, "above 0")?;
         within("train.checkpoint_every", self.checkpoint_every as f64, 1.0, 1e8, "1 or more")?;
@@ -66,7 +65,7 @@ impl RawTrain {
             learning_rate: self.learning_rate,
             warmup: self.warmup,
             weight_decay: self.weight_decay,
-            temperature: self.temperature,
+            objective,
             clip_norm: self.clip_norm,
             checkpoint_every: self.checkpoint_every,
             weights,

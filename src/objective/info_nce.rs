@@ -1,65 +1,75 @@
-//! Symmetric InfoNCE with temperature.
+//! InfoNCE with temperature, symmetric or from one side.
 
-use onnx_grad::{Error, Graph, Value};
+use std::str::FromStr;
 
-/// Keeps the norm of a projection away from zero.
-const EPSILON: f32 = 1e-12;
+use onnx_grad::{Error, Graph};
+use serde::Serialize;
 
-/// The symmetric InfoNCE loss in nats, a scalar, of projections `[K, P]`: row n
-/// of `anchors` belongs to row n of `positives`, all other rows are its
-/// negatives. The bound on the mutual information is ln K − loss, at most ln K.
-///
-/// # Errors
-/// [`Error`] where the shapes differ.
+use super::{
+    EPSILON, Inputs, Loss,
+    cross_entropy::{cross_entropy, mean_of, shares},
+    normalised, scores,
+};
+
+/// Who picks whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Sides {
+    /// Anchors their positives, and positives their anchors.
+    Both,
+    /// Anchors their positives.
+    Anchor,
+}
+
+impl FromStr for Sides {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "both" => Ok(Self::Both),
+            "anchor" => Ok(Self::Anchor),
+            _ => Err("\"both\" or \"anchor\""),
+        }
+    }
+}
+
+/// The InfoNCE loss in nats of projections `[K, P]`: anchor n picks the positives
+/// that row n of `targets` names among those that row n of `allowed` lets stand.
 ///
 /// # Source
 /// van den Oord, Li and Vinyals 2018, eq. 4–5, with the cosine over the
-/// temperature as score, averaged over both directions as in Radford et al.
-/// 2021 (CLIP), fig. 3.
-pub fn info_nce(
-    g: &mut Graph,
-    anchors: Value,
-    positives: Value,
-    temperature: f32,
-) -> Result<Value, Error> {
-    let count = g.shape(anchors)[0];
-    let anchors = normalised(g, anchors)?;
-    let positives = normalised(g, positives)?;
-    let similarity = g.gemm(anchors, false, positives, true)?;
-    let scale = g.scalar(temperature.recip());
-    let logits = g.mul(similarity, scale)?;
-    let mut identity = vec![0.0; count * count];
-    identity.iter_mut().step_by(count + 1).for_each(|v| *v = 1.0);
-    let identity = g.constant_f32(&[count, count], &identity)?;
-    let mut total = None;
-    for axis in [1, 0] {
-        let log_probability = g.log_softmax(logits, axis)?;
-        let of_positives = g.mul(log_probability, identity)?;
-        let sum = g.reduce_sum(of_positives, &[0, 1], false)?;
-        total = Some(match total {
-            None => sum,
-            Some(other) => g.add(other, sum)?,
-        });
+/// temperature as score; both sides averaged as in Radford et al. 2021 (CLIP),
+/// fig. 3.
+pub(super) fn info_nce(g: &mut Graph, inputs: &Inputs, sides: Sides) -> Result<Loss, Error> {
+    let anchors = normalised(g, inputs.anchors)?;
+    let positives = normalised(g, inputs.positives)?;
+    let scores = scores(g, anchors, positives, inputs.temperature)?;
+    let forward = cross_entropy(g, scores, inputs.targets, inputs.allowed)?;
+    if sides == Sides::Anchor {
+        return Ok(forward);
     }
-    let share = g.scalar(-0.5 / count as f32);
-    match total {
-        Some(total) => g.mul(total, share),
-        None => Ok(share),
-    }
+    let turned = [scores, inputs.targets, inputs.allowed].map(|v| g.transpose(v, &[1, 0]));
+    let [scores, targets, allowed] = turned;
+    let targets = shares(g, targets?)?;
+    let backward = cross_entropy(g, scores?, targets, allowed?)?;
+    mean_of(g, [forward, backward])
 }
 
-/// Rows brought to length one.
-fn normalised(g: &mut Graph, x: Value) -> Result<Value, Error> {
-    let square = g.mul(x, x)?;
-    let sum = g.reduce_sum(square, &[1], true)?;
-    let epsilon = g.scalar(EPSILON);
-    let sum = g.add(sum, epsilon)?;
-    let norm = g.sqrt(sum)?;
-    g.div(x, norm)
-}
-
-/// [`info_nce`] of rows in memory, `[K, P]` laid row by row, for evaluation.
+/// Symmetric InfoNCE of rows in memory, `[K, P]` laid row by row, for evaluation.
 pub fn info_nce_loss(anchors: &[f32], positives: &[f32], width: usize, temperature: f32) -> f64 {
+    let count = anchors.len() / width.max(1);
+    (count as f64).ln() - info_nce_bound(anchors, positives, width, temperature, None)
+}
+
+/// The bound ln K − loss in nats of symmetric InfoNCE of rows in memory, `[K, P]`
+/// laid row by row; with `allowed`, `[K, K]`, as in [`Inputs`], K is the number of
+/// an anchor's candidates.
+pub fn info_nce_bound(
+    anchors: &[f32],
+    positives: &[f32],
+    width: usize,
+    temperature: f32,
+    allowed: Option<&[f32]>,
+) -> f64 {
     let unit = |rows: &[f32]| -> Vec<Vec<f64>> {
         rows.chunks_exact(width)
             .map(|row| {
@@ -70,19 +80,25 @@ pub fn info_nce_loss(anchors: &[f32], positives: &[f32], width: usize, temperatu
             .collect()
     };
     let (a, b) = (unit(anchors), unit(positives));
+    let count = a.len();
     let score = |x: &[f64], y: &[f64]| -> f64 {
         x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / f64::from(temperature)
     };
-    let one_sided = |a: &[Vec<f64>], b: &[Vec<f64>]| -> f64 {
-        let losses = a.iter().enumerate().map(|(n, x)| {
-            let scores: Vec<f64> = b.iter().map(|y| score(x, y)).collect();
+    let may = |anchor: usize, positive: usize| {
+        let at = anchor * count + positive;
+        anchor == positive || allowed.is_none_or(|allowed| allowed.get(at).is_none_or(|&v| v > 0.0))
+    };
+    let one_sided = |a: &[Vec<f64>], b: &[Vec<f64>], may: &dyn Fn(usize, usize) -> bool| -> f64 {
+        let bounds = a.iter().enumerate().map(|(n, x)| {
+            let candidates = b.iter().enumerate().filter(|&(m, _)| may(n, m));
+            let scores: Vec<f64> = candidates.map(|(_, y)| score(x, y)).collect();
             let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = scores.iter().map(|s| (s - most).exp()).sum();
-            most + sum.ln() - scores[n]
+            (scores.len() as f64).ln() - (most + sum.ln() - score(x, &b[n]))
         });
-        losses.sum::<f64>() / a.len().max(1) as f64
+        bounds.sum::<f64>() / count.max(1) as f64
     };
-    (one_sided(&a, &b) + one_sided(&b, &a)) / 2.0
+    (one_sided(&a, &b, &may) + one_sided(&b, &a, &|n, m| may(m, n))) / 2.0
 }
 
 #[cfg(test)]
@@ -96,5 +112,18 @@ mod tests {
         let mut unlike = vec![0.0; 16];
         unlike.iter_mut().step_by(5).for_each(|v| *v = 1.0);
         assert!(info_nce_loss(&unlike, &unlike, 4, 0.05) < 1e-6);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_no_candidate() {
+        // rows 0 and 1 alike, so that each is the other's false negative
+        let rows = [1.0, 0.0, 1.0, 0.0, 0.0, 1.0];
+        let plain = info_nce_bound(&rows, &rows, 2, 0.01, None);
+        let expected = 3f64.ln() - 2.0 / 3.0 * 2f64.ln();
+        assert!((plain - expected).abs() < 1e-9, "{plain}");
+        let allowed = [1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+        let masked = info_nce_bound(&rows, &rows, 2, 0.01, Some(&allowed));
+        let expected = (2.0 * 2f64.ln() + 3f64.ln()) / 3.0;
+        assert!((masked - expected).abs() < 1e-9, "{masked}");
     }
 }

@@ -17,6 +17,29 @@ use crate::{
     view::{self, ViewError, Volumes},
 };
 
+/// What one part of a step is computed from; all row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Voxels of 2 K views, anchors before positives.
+    pub views: Vec<f32>,
+    /// `[K, K]`: what share of row i's positive mass positive j has; rows sum to 1. The
+    /// identity where a pair has one positive.
+    pub targets: Vec<f32>,
+    /// `[K, K]`: 1 where positive j may stand in the denominator of anchor i (its
+    /// positives included), 0 where it is excluded as a false negative.
+    pub allowed: Vec<f32>,
+    /// `[K, Q]`: the same against the queue of MoCo, newest batch first; empty without
+    /// a queue.
+    pub allowed_queue: Vec<f32>,
+    /// `[K, 1]`: 1 where the pair is a context and what it leaves out.
+    pub context: Vec<f32>,
+    /// Mean number of negatives that an anchor has in this batch.
+    pub negatives: f32,
+}
+
+/// The word of pairs of a context and what it leaves out.
+const CONTEXT: &str = "context";
+
 /// Batches that may wait for the trainer.
 const AHEAD: usize = 2;
 
@@ -123,8 +146,7 @@ fn step_rng(seed: u64, step: usize, stream: u64) -> ChaCha8Rng {
 }
 
 /// Starts the thread that makes the batches from step `first` on, as many for a
-/// step as it accumulates; each is the
-/// voxels of 2 K views, the anchors before the positives.
+/// step as it accumulates.
 pub(super) fn produce<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     sampler: &'env Sampler,
@@ -132,7 +154,7 @@ pub(super) fn produce<'scope, 'env>(
     view: &'env view::Settings,
     settings: &'env Settings,
     first: usize,
-) -> Receiver<Result<Vec<f32>, ViewError>> {
+) -> Receiver<Result<Batch, ViewError>> {
     let (sender, receiver) = sync_channel(AHEAD);
     scope.spawn(move || {
         let count = settings.accumulate;
@@ -154,8 +176,10 @@ fn sample(
     view: &view::Settings,
     settings: &Settings,
     step: usize,
-) -> Result<Vec<f32>, ViewError> {
+) -> Result<Batch, ViewError> {
     let pairs = sampler.draw(step);
+    let count = pairs.len();
+    let context = pairs.iter().map(|pair| f32::from(u8::from(pair.kind == CONTEXT))).collect();
     let voxels = view.voxels();
     let mut views = vec![0.0; 2 * pairs.len() * voxels];
     let (anchors, positives) = views.split_at_mut(pairs.len() * voxels);
@@ -179,5 +203,22 @@ fn sample(
             }
             Ok(())
         })?;
-    Ok(views)
+    let mut targets = vec![0.0; count * count];
+    targets.iter_mut().step_by(count + 1).for_each(|share| *share = 1.0);
+    Ok(Batch {
+        views,
+        targets,
+        allowed: vec![1.0; count * count],
+        allowed_queue: filled(count, settings.objective.kind.queue_len(), step),
+        context,
+        negatives: count.saturating_sub(1) as f32,
+    })
+}
+
+/// `[K, Q]`: 1 for the keys of batches that were, 0 for the places of the queue that
+/// nothing has been put into before this batch.
+fn filled(count: usize, queue_len: usize, batches_before: usize) -> Vec<f32> {
+    let keys = batches_before.saturating_mul(count);
+    let row = (0..queue_len).map(|place| f32::from(u8::from(place < keys)));
+    (0..count).flat_map(|_| row.clone()).collect()
 }

@@ -6,10 +6,10 @@ use onnx_grad::{
     model::{self, Precision, WriteOptions},
 };
 
-use super::{Settings, TrainError};
+use super::{Batch, Settings, TrainError};
 use crate::{
     encoder::{Encoder, Weights},
-    objective::info_nce,
+    objective,
     runtime::StateVariable,
     view,
 };
@@ -29,15 +29,35 @@ pub(super) struct TrainingGraph {
     pub state: Vec<StateVariable>,
     /// What every step is given, by name and shape.
     pub inputs: Vec<(&'static str, Vec<usize>)>,
+    /// What every step reports, by name; scalars.
+    pub outputs: Vec<&'static str>,
 }
 
-/// What every step reports.
-pub(super) const OUTPUTS: [&str; 2] = ["loss", "gradient_norm"];
+/// What every step reports: the loss,
+pub(super) const LOSS: &str = "loss";
+/// the norm of the gradient before it is clipped,
+pub(super) const GRADIENT_NORM: &str = "gradient_norm";
+/// the temperature, where it is learned,
+pub(super) const TEMPERATURE: &str = "learned_temperature";
+/// and where the objective has candidates, the mean logarithm of their number,
+pub(super) const CEILING: &str = "ceiling";
+/// the mean number of negatives
+pub(super) const NEGATIVES: &str = "negatives";
+/// and the rows that have none.
+pub(super) const ALONE: &str = "alone";
+
+/// Numbers that change from step to step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scalars {
+    pub learning_rate: f32,
+    /// What scores are divided by, unless it is learned.
+    pub temperature: f32,
+}
 
 /// The training graph of an encoder.
 ///
-/// It reads 2 K `views` with the anchors before the positives, the number of
-/// the `step`, the optimizer's scalars and, with accumulation, what is to
+/// It reads 2 K `views` with the anchors before the positives, what is said of
+/// them, the number of the `step`, the temperature, the optimizer's scalars and, with accumulation, what is to
 /// happen to the sum of gradients; and the state, whose next values are outputs
 /// named `next_…`. With `kernels` it has nodes that the session must have
 /// onnx-grad's kernels for.
@@ -55,7 +75,7 @@ pub(super) fn build(
         Some(kernels) if settings.precision == Precision::F32 => Graph::new().with_kernels(kernels),
         _ => Graph::new(),
     };
-    let mut plan = Plan { g, state: Vec::new(), inputs: Vec::new() };
+    let mut plan = Plan { g, state: Vec::new(), inputs: Vec::new(), outputs: Vec::new() };
 
     let params = plan.state(PARAMS, weights.trained.clone());
     let flat = vec![0.0; layout.len()];
@@ -66,13 +86,24 @@ pub(super) fn build(
         false => Some(plan.state(BUFFERS, weights.buffers.clone())),
     };
     let views = plan.input("views", view.shape(2 * batch));
+    let targets = plan.input("targets", vec![batch, batch]);
+    let allowed = plan.input("allowed", vec![batch, batch]);
+    let temperature = plan.input("temperature", vec![]);
     let step = plan.input("step", vec![]);
     let scalars: Vec<Value> =
         optimizer.scalars().iter().map(|&name| plan.input(name, vec![])).collect();
 
     let outputs = encoder.forward(&mut plan.g, weights, params, buffers, step, views)?;
     let halves = plan.g.split(outputs.z, 0, &[batch, batch])?;
-    let loss = info_nce(&mut plan.g, halves[0], halves[1], settings.temperature)?;
+    let inputs = objective::Inputs {
+        anchors: halves[0],
+        positives: halves[1],
+        targets,
+        allowed,
+        temperature,
+    };
+    let objective::Loss { loss, candidates } =
+        settings.objective.kind.loss(&mut plan.g, &inputs)?;
     if let Some(next) = outputs.buffers {
         plan.next(BUFFERS, next);
     }
@@ -90,13 +121,19 @@ pub(super) fn build(
         };
         plan.next(name, after);
     }
-    plan.g.output("loss", loss);
-    plan.g.output("gradient_norm", norm);
+    plan.output(LOSS, loss);
+    plan.output(GRADIENT_NORM, norm);
+    if let Some(objective::Candidates { ceiling, negatives, alone }) = candidates {
+        plan.output(CEILING, ceiling);
+        plan.output(NEGATIVES, negatives);
+        plan.output(ALONE, alone);
+    }
     let options = WriteOptions { precision: settings.precision, ..WriteOptions::default() };
     Ok(TrainingGraph {
         model: model::write(&plan.g, &options)?,
         state: plan.state,
         inputs: plan.inputs,
+        outputs: plan.outputs,
     })
 }
 
@@ -104,6 +141,7 @@ struct Plan {
     g: Graph,
     state: Vec<StateVariable>,
     inputs: Vec<(&'static str, Vec<usize>)>,
+    outputs: Vec<&'static str>,
 }
 
 impl Plan {
@@ -117,6 +155,11 @@ impl Plan {
         let value = self.g.input(name, ElementType::F32, &shape);
         self.inputs.push((name, shape));
         value
+    }
+
+    fn output(&mut self, name: &'static str, value: Value) {
+        self.g.output(name, value);
+        self.outputs.push(name);
     }
 
     fn next(&mut self, name: &str, value: Value) {
@@ -174,14 +217,16 @@ pub(super) fn step_inputs(
     settings: &Settings,
     step: usize,
     part: usize,
-    learning_rate: f32,
-    views: Vec<f32>,
+    scalars: Scalars,
+    batch: Batch,
 ) -> Vec<Vec<f32>> {
     let optimizer = settings.optimizer.rule(settings.weight_decay);
+    let Scalars { learning_rate, temperature } = scalars;
     let scalars = optimizer.scalar_values(f64::from(learning_rate), step as u64 + 1);
     // exact up to 2^24 parts; beyond that some draws of dropout repeat
     let number = step * settings.accumulate + part;
-    let mut inputs = vec![views, vec![number as f32]];
+    let Batch { views, targets, allowed, .. } = batch;
+    let mut inputs = vec![views, targets, allowed, vec![temperature], vec![number as f32]];
     inputs.extend(scalars.into_iter().map(|scalar| vec![scalar]));
     if settings.accumulate > 1 {
         let last = part + 1 == settings.accumulate;

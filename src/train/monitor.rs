@@ -20,12 +20,12 @@ use crate::{
     embed::{EmbedError, Embedder},
     encoder::{Encoder, EncoderError, Weights},
     evaluate::{self, EvaluateError},
+    objective::Temperature,
     pairing::PairRow,
     progress::Progress,
     runtime::Runtime,
     table::{self, TableError},
-    train,
-    view,
+    train, view,
 };
 
 use alarm::Rules;
@@ -36,6 +36,9 @@ pub use row::MetricRow;
 
 /// The recipe in the metadata of the encoders that are looked at; none is kept.
 const RECIPE: &str = "a look";
+/// Between what a learned temperature stays: the lower end is kept to, the upper one
+/// is the most that may be given.
+const LEARNED_TEMPERATURE: (f32, f32) = (0.01, 100.0);
 /// Between two drawings of the panel.
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 
@@ -133,7 +136,11 @@ impl<'a> Monitor<'a> {
             ));
         }
         let silence = watch.settings.silence.clone();
-        let rules = Rules { warmup: settings.warmup, temperature_limits: None, silence };
+        let temperature_limits = match settings.objective.temperature {
+            Temperature::Learned(_) => Some(LEARNED_TEMPERATURE),
+            _ => None,
+        };
+        let rules = Rules { warmup: settings.warmup, temperature_limits, silence };
         let raised = raised(rows, watch.settings);
         let events = match watch.settings.tensorboard {
             true => Some(Events::create(&watch.events, rows.len(), settings.steps)),
@@ -173,10 +180,11 @@ impl<'a> Monitor<'a> {
         let encoder: &Encoder = self.task.encoder;
         let bytes = encoder.export(weights, train::metadata(RECIPE, "", self.settings.seed))?;
         let mut embedder = Embedder::new(self.runtime, &bytes, RECIPE)?;
+        let given = self.settings.objective.temperature.at(row.step as usize, self.settings.steps);
         let settings = evaluate::Settings {
             tolerance_mm: 0.0,
             batch: probe.batch(),
-            temperature: row.temperature.unwrap_or(self.settings.temperature),
+            temperature: row.temperature.unwrap_or(given),
             augment: self.settings.augment,
             seed: self.settings.seed,
         };
@@ -184,7 +192,7 @@ impl<'a> Monitor<'a> {
             probe.look(&mut embedder, self.task.volumes, self.view, &settings, control)
         };
         let (meters, control) = look(probe, true)?;
-        row.look_ceiling_nats = Some((probe.batch() as f32).ln());
+        row.look_ceiling_nats = Some(probe.ceiling_nats());
         row.probe_bound_nats = Some(meters.bound_nats);
         row.control_nats = control;
         row.alignment = Some(meters.alignment);
@@ -211,6 +219,7 @@ impl<'a> Monitor<'a> {
         progress: &Progress,
     ) -> Result<(), MonitorError> {
         let new = alarm::raise(rows, &self.rules, &self.raised);
+        let done = rows.len() == self.settings.steps;
         let Some(last) = rows.last_mut() else { return Ok(()) };
         if !new.is_empty() {
             let names: Vec<&str> = new.iter().map(|(alarm, _)| alarm.as_str()).collect();
@@ -229,7 +238,7 @@ impl<'a> Monitor<'a> {
             if last.is_look() {
                 progress.note(&format!("train    {}", panel::look(last)));
             }
-        } else if self.drawn.elapsed() >= REDRAW_EVERY || last.step == 0 || last.is_look() {
+        } else if self.drawn.elapsed() >= REDRAW_EVERY || last.step == 0 || last.is_look() || done {
             self.drawn = Instant::now();
             progress.message(panel::panel(rows, self.task.encoder.dim(), &self.raised));
         }

@@ -20,6 +20,7 @@ pub(super) fn learning_rate(settings: &Settings, step: usize) -> f32 {
 mod tests {
     use super::*;
     use crate::{
+        objective::{Objective, Settings as ObjectiveSettings, Temperature},
         pairing::Weights,
         train::{OptimizerKind, Precision},
         view::Augment,
@@ -36,7 +37,10 @@ mod tests {
             learning_rate: 1.0,
             warmup: 10,
             weight_decay: 0.0,
-            temperature: 0.1,
+            objective: ObjectiveSettings {
+                kind: Objective::NtXent,
+                temperature: Temperature::Fixed(0.1),
+            },
             clip_norm: 1.0,
             checkpoint_every: 10,
             weights: Weights { augmented: 1.0, cross_slice: 0.0, cross_modality: 0.0 },

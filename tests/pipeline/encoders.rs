@@ -69,7 +69,7 @@ fn own_architectures_learn() {
     let encoder = "architecture = 'resnet-18-3d'\nprojection = 16";
     // Four boxes are told apart by chance features already: at a temperature of 1
     // there is still something to learn.
-    let train = "batch = 4\nlearning_rate = 1e-3\ntemperature = 1.0";
+    let train = "batch = 4\nlearning_rate = 1e-3\n[objective]\ntemperature = 1.0";
     learns(&workplace(volume, encoder, train), "resnet-18-3d", 0.03);
 }
 

@@ -73,7 +73,9 @@ fn retrieval_and_bound_beat_the_untrained_encoder_over_three_seeds() {
 #[test]
 fn a_bound_that_stays_at_zero_is_told_aloud() {
     // At this temperature all logits are nearly equal: loss = ln K.
-    let rest = SMALL.replace("[train]", "[train]\ntemperature = 100.0");
+    let rest = SMALL
+        .replace("[train]", "[objective]\ntemperature = 100.0\n[train]")
+        .replace("steps = 6", "steps = 12");
     let sources = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
     let place = Workplace::new(&Pipeline { sources, rest: &rest });
     phantom(place.folder.path(), &["--subjects", "4", "--sessions", "1"]);

@@ -12,6 +12,7 @@ mod hostile;
 mod images;
 mod indexing;
 mod learning;
+mod monitoring;
 #[path = "../readers/raw.rs"]
 #[allow(dead_code)]
 mod raw;

@@ -12,7 +12,7 @@ pub(super) fn brief(row: &MetricRow) -> String {
     let loss = row.loss;
     match (row.bound_nats, row.ceiling_nats) {
         (Some(bound), Some(ceiling)) => {
-            format!("loss {loss:.3}  bound {bound:.2} of {ceiling:.2} nats")
+            format!("loss {loss:.3}  bound {} of {ceiling:.2} nats", shown(bound, 2))
         }
         _ => format!("loss {loss:.3}"),
     }
@@ -20,10 +20,10 @@ pub(super) fn brief(row: &MetricRow) -> String {
 
 /// A look in one line, for a log file.
 pub(super) fn look(row: &MetricRow) -> String {
-    let mut words = vec![format!("step {}:", row.step + 1)];
+    let mut words = vec![format!("step {}:", row.step)];
     let mut add = |name: &str, value: Option<f32>, digits: usize| {
         if let Some(value) = value {
-            words.push(format!("{name} {value:.digits$} "));
+            words.push(format!("{name} {} ", shown(value, digits)));
         }
     };
     add("bound", row.probe_bound_nats, 2);
@@ -52,11 +52,13 @@ pub(super) fn panel(rows: &[MetricRow], dim: usize, raised: &[Raised]) -> String
             lines.push(bound_line("held out", now, ceiling, &held_out));
         }
         if let Some(control) = look.control_nats {
-            let step = look.step + 1;
-            lines
-                .push(format!("  control   {control:.2} nats, 0 expected   looked at step {step}"));
+            let step = look.step;
+            lines.push(format!(
+                "  control   {} nats, 0 expected   last look at step {step}",
+                shown(control, 2)
+            ));
         }
-        lines.push(geometry_line("rank", look.rank_me, look.alignment, look.uniformity, dim));
+        lines.push(geometry_line("seen", look.rank_me, look.alignment, look.uniformity, dim));
         if look.held_out_rank_me.is_some() {
             let (alignment, uniformity) = (look.held_out_alignment, look.held_out_uniformity);
             let rank = look.held_out_rank_me;
@@ -66,7 +68,7 @@ pub(super) fn panel(rows: &[MetricRow], dim: usize, raised: &[Raised]) -> String
     let mean = |of: fn(&MetricRow) -> f32| recent(rows, |row| Some(of(row))).unwrap_or_default();
     let mut words = format!(
         "  step      {}   loss {:.3}   lr {:.1e}   gradient {:.2}",
-        last.step + 1,
+        last.step,
         mean(|row| row.loss),
         last.learning_rate,
         mean(|row| row.gradient_norm),
@@ -93,6 +95,15 @@ pub(super) fn panel(rows: &[MetricRow], dim: usize, raised: &[Raised]) -> String
     lines.iter().map(cut).collect::<Vec<_>>().join("\n")
 }
 
+/// A number with so many digits, and never −0.
+fn shown(value: f32, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    match text.strip_prefix('-') {
+        Some(zero) if zero.chars().all(|c| c == '0' || c == '.') => zero.to_owned(),
+        _ => text,
+    }
+}
+
 fn recent(rows: &[MetricRow], of: impl Fn(&MetricRow) -> Option<f32>) -> Option<f32> {
     let last = &rows[rows.len().saturating_sub(RECENT)..];
     let values: Vec<f32> = last.iter().filter_map(of).collect();
@@ -100,7 +111,7 @@ fn recent(rows: &[MetricRow], of: impl Fn(&MetricRow) -> Option<f32>) -> Option<
 }
 
 fn bound_line(name: &str, now: f32, ceiling: f32, history: &[f32]) -> String {
-    let numbers = format!("{now:.2} of {ceiling:.2} nats");
+    let numbers = format!("{} of {ceiling:.2} nats", shown(now, 2));
     format!("  {name:9} {numbers:18} ▕{}▏ {}", bar(now / ceiling), course(history, ceiling))
 }
 
@@ -112,10 +123,10 @@ fn geometry_line(
     dim: usize,
 ) -> String {
     let number = |value: Option<f32>, digits: usize| {
-        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+        value.map_or_else(|| "-".to_owned(), |value| shown(value, digits))
     };
     format!(
-        "  {name:9} {} of {dim} dimensions   alignment {}   uniformity {}",
+        "  {name:9} rank {} of {dim}   alignment {}   uniformity {}",
         number(rank, 1),
         number(alignment, 2),
         number(uniformity, 2)
@@ -175,7 +186,7 @@ mod tests {
         let all: Vec<Raised> = Alarm::ALL.into_iter().map(raised).collect();
         let panel = panel(&rows(), 768, &all);
         assert!(panel.lines().all(|line| line.chars().count() < 80), "{panel}");
-        for word in ["3.89 of 4.00 nats", "held out", "23.1 of 768", "63 negatives", "ALARMS"] {
+        for word in ["3.89 of 4.00 nats", "held out", "rank 23.1 of 768", "63 negatives", "ALARMS"] {
             assert!(panel.contains(word), "{word}\n{panel}");
         }
         assert!(!super::panel(&rows()[..1], 768, &[]).contains("held out"));

@@ -8,7 +8,7 @@ use super::MonitorError;
 use crate::{
     embed::Embedder,
     evaluate::{self, alignment, embed_pairs, rank_me, uniformity},
-    objective::info_nce_loss,
+    objective::info_nce_bound,
     pairing::PairRow,
     train::{self, BatchError, Sampler},
     view::{self, Volumes},
@@ -27,6 +27,8 @@ pub(super) struct Probe<'a> {
     /// Batches of K pairs, one after another.
     pairs: Vec<&'a PairRow>,
     batch: usize,
+    /// Of each batch `[K, K]`: 1 where positive j may stand against anchor i.
+    allowed: Vec<Vec<f32>>,
 }
 
 /// What a look at a probe gave.
@@ -60,7 +62,15 @@ impl<'a> Probe<'a> {
         let (sampler, batch) = (sampler.ok()?, settings.batch);
         let batches = (size / batch).max(1);
         let pairs: Vec<_> = (0..batches).flat_map(|number| sampler.draw(number)).collect();
-        Some(Self { pairs, batch })
+        let allowed = pairs.chunks_exact(batch).map(|_| vec![1.0; batch * batch]).collect();
+        Some(Self { pairs, batch, allowed })
+    }
+
+    /// Mean of ln K over the anchors, nats: what the bound cannot exceed.
+    pub fn ceiling_nats(&self) -> f32 {
+        let rows = self.allowed.iter().flat_map(|allowed| allowed.chunks_exact(self.batch));
+        let ceilings: Vec<f32> = rows.map(|row| row.iter().sum::<f32>().ln()).collect();
+        ceilings.iter().sum::<f32>() / ceilings.len().max(1) as f32
     }
 
     /// Pairs of which one has to be told from the others, K.
@@ -90,7 +100,7 @@ impl<'a> Probe<'a> {
             temperature: settings.temperature,
         };
         let meters = Meters {
-            bound_nats: bound.nats(1.0) as f32,
+            bound_nats: bound.nats(1.0, Some(&self.allowed)) as f32,
             alignment: alignment(&embedded.anchors, &embedded.positives, width) as f32,
             uniformity: uniformity(&embedded.anchors, width) as f32,
             rank_me: rank_me(&embedded.anchors, width) as f32,
@@ -113,18 +123,22 @@ struct Bound<'a> {
 
 impl Bound<'_> {
     /// The mean InfoNCE bound of the batches with all scores times `share`, nats.
-    fn nats(&self, share: f32) -> f64 {
+    fn nats(&self, share: f32, allowed: Option<&[Vec<f32>]>) -> f64 {
         if share == 0.0 {
             return 0.0;
         }
         let rows = self.batch * self.width;
-        let losses: Vec<f64> = self
+        let bounds: Vec<f64> = self
             .anchors
             .par_chunks_exact(rows)
             .zip(self.positives.par_chunks_exact(rows))
-            .map(|(a, b)| info_nce_loss(a, b, self.width, self.temperature / share))
+            .enumerate()
+            .map(|(n, (a, b))| {
+                let allowed = allowed.and_then(|all| all.get(n)).map(Vec::as_slice);
+                info_nce_bound(a, b, self.width, self.temperature / share, allowed)
+            })
             .collect();
-        (self.batch as f64).ln() - losses.iter().sum::<f64>() / losses.len().max(1) as f64
+        bounds.iter().sum::<f64>() / bounds.len().max(1) as f64
     }
 }
 
@@ -145,7 +159,7 @@ fn control_nats(bound: &Bound, subjects: &[&str], seed: u64) -> f64 {
         })
         .collect();
     let mean = |share: f32| {
-        let nats = shuffled.iter().map(|positives| Bound { positives, ..*bound }.nats(share));
+        let nats = shuffled.iter().map(|positives| Bound { positives, ..*bound }.nats(share, None));
         nats.sum::<f64>() / SHUFFLES as f64
     };
     WEAKER.into_iter().map(mean).fold(f64::NEG_INFINITY, f64::max)
@@ -174,6 +188,7 @@ mod tests {
     use rand_distr::{Distribution, StandardNormal};
 
     use super::*;
+    use crate::objective::info_nce_loss;
 
     fn gaussian(count: usize, seed: u64) -> Vec<f32> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -218,7 +233,7 @@ mod tests {
             batch: 64,
             temperature: 0.05,
         };
-        assert!(bound.nats(1.0) > 4.0, "{}", bound.nats(1.0));
+        assert!(bound.nats(1.0, None) > 4.0, "{}", bound.nats(1.0, None));
         let control = control_nats(&bound, &subjects(), 7);
         assert!((0.0..0.01).contains(&control), "{control}");
         // Rows that tell where they stand in the batch, whoever is in them: what a
@@ -245,7 +260,8 @@ mod tests {
         };
         let half = |rows: &[f32], n: usize| rows[n * 512..(n + 1) * 512].to_vec();
         let loss = |n| info_nce_loss(&half(&anchors, n), &half(&positives, n), 8, 0.5);
-        assert!((bound.nats(1.0) - (64f64.ln() - (loss(0) + loss(1)) / 2.0)).abs() < 1e-12);
-        assert_eq!(bound.nats(0.0), 0.0);
+        let expected = 64f64.ln() - (loss(0) + loss(1)) / 2.0;
+        assert!((bound.nats(1.0, None) - expected).abs() < 1e-12);
+        assert_eq!(bound.nats(0.0, None), 0.0);
     }
 }

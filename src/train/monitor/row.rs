@@ -12,16 +12,20 @@ record! {
     pub struct MetricRow {
         /// The step, from 0.
         pub step: u32,
-        /// What is minimised; nats for the InfoNCE family.
+        /// The loss; of a contrastive objective in nats.
         pub loss: f32,
-        /// ln K − loss: a lower bound on the information between the views, nats.
+        /// The ceiling less the loss: a lower bound on the information between the views,
+        /// nats. Empty where the objective bounds nothing.
         pub bound_nats: Option<f32>,
-        /// ln K: the bound cannot exceed it.
+        /// Mean of ln K over the anchors, with K an anchor's candidates: the bound cannot
+        /// exceed it.
         pub ceiling_nats: Option<f32>,
-        /// The temperature of the loss.
+        /// What scores were divided by.
         pub temperature: Option<f32>,
-        /// Mean number of negatives an anchor had.
+        /// Mean number of negatives of an anchor.
         pub negatives: Option<f32>,
+        /// Rows of the batch that had no negative left.
+        pub without_negatives: Option<f32>,
         /// The learning rate.
         pub learning_rate: f32,
         /// Norm of the gradient before it is clipped.
@@ -30,7 +34,7 @@ record! {
         pub pairs_per_second: f32,
         /// Share of the step's time spent waiting for its batch.
         pub wait_share: f32,
-        /// ln K of the bounds of a look.
+        /// Mean of ln K of the bounds of a look.
         pub look_ceiling_nats: Option<f32>,
         /// The bound on the probe of the training subjects, nats.
         pub probe_bound_nats: Option<f32>,
@@ -71,6 +75,7 @@ impl MetricRow {
         let sometimes = [
             ("step/temperature", self.temperature),
             ("step/negatives", self.negatives),
+            ("step/without_negatives", self.without_negatives),
             ("bound_nats/batch", self.bound_nats),
             ("bound_nats/batch_ceiling", self.ceiling_nats),
             ("bound_nats/probe", self.probe_bound_nats),
