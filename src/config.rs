@@ -149,7 +149,10 @@ impl Config {
         let out = overrides.out.clone().or(raw.out.map(|out| folder.join(out)));
         let pairs = raw.pairs.check()?;
         let augment = raw.augment.check()?;
-        let objective = raw.objective.check()?;
+        // before the objective, which divides by it
+        within("train.batch", raw.train.batch as f64, 2.0, 8192.0, "2 to 8192")?;
+        let objective = raw.objective.check(raw.train.batch)?;
+        let expander = raw.objective.expander(objective.kind)?;
         let train = raw.train.check(objective, pairs.weights, augment, raw.seed)?;
         let tolerance_mm =
             within("evaluate.tolerance_mm", raw.evaluate.tolerance_mm, 0.0, 1000.0, "0 to 1000")?;
@@ -164,7 +167,7 @@ impl Config {
             prepare: raw.prepare.check()?,
             view: raw.view.check()?,
             pairs,
-            encoder: raw.encoder.check(folder)?,
+            encoder: raw.encoder.check(folder, expander)?,
             monitor: raw.monitor.check()?,
             evaluate: evaluate::Settings {
                 tolerance_mm,
@@ -282,6 +285,47 @@ mod tests {
             let range = config(&format!("{LEAST}[view]\n{wrong}\n")).unwrap_err();
             assert!(range.to_string().contains(&format!("view.{wrong}")), "{range}");
         }
+    }
+
+    #[test]
+    fn objectives_refuse_what_they_cannot_do() {
+        for (text, words) in [
+            ("kind = 'simsiam'", "objective.kind"),
+            ("kind = 'nt-xent'\nsides = 'both'", "objective.sides"),
+            ("sides = 'left'", "objective.sides"),
+            ("temperature = 0.0", "objective.temperature = 0.0"),
+            ("temperature = nan", "objective.temperature = NaN"),
+            ("temperature = 0.005\ntemperature_rule = 'learned'", "0.01 to 100"),
+            ("temperature_rule = 'cosine'", "objective.temperature_end"),
+            ("temperature_end = 0.2", "objective.temperature_end"),
+            ("temperature_rule = 'linear'\ntemperature_end = 0.0", "objective.temperature_end"),
+            ("temperature_rule = 'falling'\ntemperature_end = 0.2", "objective.temperature_rule"),
+            ("kind = 'moco'\nqueue_len = 100", "objective.queue_len = 100"),
+            ("kind = 'moco'\nqueue_len = 24", "objective.queue_len = 24"),
+            ("kind = 'moco'\nqueue_len = 0", "a multiple of train.batch"),
+            ("kind = 'moco'\nmomentum = 1.0", "objective.momentum"),
+            ("kind = 'vicreg'\nqueue_len = 64", "objective.queue_len"),
+            ("kind = 'vicreg'\nexpander = 0", "objective.expander = 0"),
+            ("kind = 'vicreg'\nvariance = -1.0", "objective.variance"),
+            ("kind = 'vicreg'\ntemperature_rule = 'learned'", "objective.temperature_rule"),
+            ("kind = 'barlow-twins'\nredundancy = nan", "objective.redundancy"),
+        ] {
+            let text = format!("{LEAST}[train]\nbatch = 32\n[objective]\n{text}\n");
+            let refused = config(&text).unwrap_err().to_string();
+            assert!(refused.contains(words), "{text}: {refused}");
+        }
+        for kind in ["vicreg", "barlow-twins"] {
+            let text = format!("{LEAST}[train]\nbatch = 2\n[objective]\nkind = '{kind}'\n");
+            let refused = config(&text).unwrap_err().to_string();
+            assert!(
+                refused.contains("train.batch = 2") && refused.contains("4 or more"),
+                "{refused}"
+            );
+        }
+        let refused = config(&format!("{LEAST}[encoder]\nprojection = 0\n")).unwrap_err();
+        assert!(refused.to_string().contains("encoder.projection = 0"), "{refused}");
+        let moco = format!("{LEAST}[objective]\nkind = 'moco'\nqueue_len = 256\n");
+        assert_eq!(config(&moco).unwrap().train.objective.kind.queue_len(), 256);
     }
 
     #[test]

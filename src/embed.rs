@@ -99,6 +99,7 @@ pub struct Embedder {
     session: Session,
     dim: usize,
     digest: String,
+    temperature: Option<f32>,
 }
 
 impl Embedder {
@@ -120,6 +121,7 @@ impl Embedder {
             session: runtime.session(bytes)?,
             dim: dim.ok_or_else(|| missing(encoder::EMBEDDING))?,
             digest: durable::sha256_hex(bytes),
+            temperature: file.metadata(encoder::TEMPERATURE).and_then(|text| text.parse().ok()),
         })
     }
 
@@ -129,6 +131,12 @@ impl Embedder {
     /// As [`Embedder::new`], and [`EmbedError::Read`].
     pub fn open(runtime: &Runtime, path: &Path, recipe: &str) -> Result<Self, EmbedError> {
         Self::new(runtime, &std::fs::read(path).map_err(EmbedError::Read)?, recipe)
+    }
+
+    /// What scores of its projections were divided by at the end of its training, where
+    /// its file says so.
+    pub fn temperature(&self) -> Option<f32> {
+        self.temperature
     }
 
     /// Width of the embeddings.

@@ -17,6 +17,7 @@ use builder::{Bound, Builder, Declared, Init, Source};
 use imported::Imported;
 
 pub use builder::Mode;
+pub use projector::Projector;
 pub use resnet::ResNet;
 pub use settings::{Architecture, Settings};
 pub use vit::Vit;
@@ -84,6 +85,8 @@ pub const RECIPE: &str = "mivox.recipe";
 pub const CONFIGURATION: &str = "mivox.configuration";
 /// Key in the metadata: version of mivox.
 pub const VERSION: &str = "mivox.version";
+/// Key in the metadata: what scores of projections were divided by at the end.
+pub const TEMPERATURE: &str = "mivox.temperature";
 /// Key in the metadata: the seed.
 pub const SEED: &str = "mivox.seed";
 
@@ -99,6 +102,9 @@ pub struct Encoder {
     view: view::Settings,
     dim: usize,
     declared: Declared,
+    /// How many of the parameters and of the buffers are the network's; the projector's
+    /// follow.
+    of_network: [usize; 2],
     /// All parameters, in the order in which the network asks for them.
     all: Layout,
     trained: Layout,
@@ -107,15 +113,25 @@ pub struct Encoder {
     remarks: Vec<String>,
 }
 
-/// What an encoder gives in a graph.
-pub struct Outputs {
-    /// The embedding, `[N, dim]`.
-    pub h: Value,
-    /// The projection, `[N, projection]`.
-    pub z: Value,
-    /// The buffers after the step, flat; `None` where there are none, or where
-    /// the graph is not for training.
-    pub buffers: Option<Value>,
+/// An encoder's tensors as values of a graph, each list in the order of its layout.
+#[derive(Debug, Clone, Copy)]
+pub struct Tensors<'a> {
+    /// What is trained.
+    pub trained: &'a [Value],
+    /// What keeps its values.
+    pub frozen: &'a [Value],
+    /// Running averages.
+    pub buffers: &'a [Value],
+}
+
+/// What a part of an encoder gives in a graph.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The embedding or the projection.
+    pub value: Value,
+    /// The part's buffers after the step, in their order; none where the graph is not
+    /// for training.
+    pub buffers: Vec<Value>,
 }
 
 impl Encoder {
@@ -139,6 +155,7 @@ impl Encoder {
             view: *view,
             dim: 0,
             declared: Declared::default(),
+            of_network: [0; 2],
             all: Layout::new(),
             trained: Layout::new(),
             frozen: Layout::new(),
@@ -158,8 +175,11 @@ impl Encoder {
         let views = g.input(INPUT, ElementType::F32, &self.view.shape(self.batch()));
         let mut declared = Declared::default();
         let mut builder = Builder::new(&mut g, Source::Declare(&mut declared), Mode::Infer);
-        let (h, _) = self.network(&mut builder, views)?;
+        let h = self.network(&mut builder, views)?;
         self.dim = g.shape(h)[1];
+        self.of_network = [declared.parameters.len(), declared.buffers.len()];
+        let mut builder = Builder::new(&mut g, Source::Declare(&mut declared), Mode::Infer);
+        projector::forward(&mut builder, h, &self.settings)?;
         self.declared = declared;
         Ok(())
     }
@@ -172,7 +192,7 @@ impl Encoder {
         }
         let first = match self.settings.train_last {
             None => 0,
-            Some(0) => all.parameters().len() - projector::PARAMETERS,
+            Some(0) => self.of_network[0],
             Some(asked) => {
                 let blocks = all.blocks();
                 let nth = blocks.iter().nth_back(asked - 1).map(|(_, index)| *index);
@@ -192,15 +212,13 @@ impl Encoder {
         self.imported.as_ref().and_then(|imported| imported.batch).unwrap_or(BATCH)
     }
 
-    fn network(&self, b: &mut Builder, views: Value) -> Result<(Value, Value), EncoderError> {
-        let h = match (&self.imported, &self.settings.architecture) {
-            (Some(imported), _) => imported.forward(b, views)?,
-            (None, Architecture::Vit(vit)) => vit.forward(b, views)?,
-            (None, Architecture::ResNet(resnet)) => resnet.forward(b, views)?,
-            (None, _) => convnext::forward(b, views)?,
-        };
-        let z = projector::forward(b, h, self.settings.projection)?;
-        Ok((h, z))
+    fn network(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
+        match (&self.imported, &self.settings.architecture) {
+            (Some(imported), _) => imported.forward(b, views),
+            (None, Architecture::Vit(vit)) => vit.forward(b, views),
+            (None, Architecture::ResNet(resnet)) => resnet.forward(b, views),
+            (None, _) => convnext::forward(b, views),
+        }
     }
 
     /// Where each trained parameter lies in the flat buffer.
@@ -228,38 +246,61 @@ impl Encoder {
         &self.remarks
     }
 
-    /// Adds the encoder to a graph: from views `[N, 1, H, W]` or
-    /// `[N, 1, D, H, W]` to the embedding h `[N, dim]` and the projection z
-    /// `[N, projection]`. `trained` and `buffers` are flat values; what is
-    /// frozen is taken from `weights`.
+    /// Width of the projection.
+    pub fn projection(&self) -> usize {
+        self.settings.projection
+    }
+
+    /// Adds the network to a graph: from views `[N, C, H, W]` or `[N, 1, D, H, W]` to the
+    /// embedding h `[N, dim]`.
     ///
     /// # Errors
     /// [`EncoderError::Graph`].
-    pub fn forward(
+    pub fn embed(
         &self,
         g: &mut Graph,
-        weights: &Weights,
-        trained: Value,
-        buffers: Option<Value>,
-        step: Value,
+        tensors: &Tensors,
+        mode: Mode,
         views: Value,
-    ) -> Result<Outputs, EncoderError> {
-        let trained = self.trained.bind_flat(g, trained)?;
-        let frozen = self.frozen.bind_initializers(g, &weights.frozen)?;
-        let buffers = match buffers {
-            Some(flat) => self.buffers.bind_flat(g, flat)?,
-            None => self.buffers.bind_initializers(g, &weights.buffers)?,
+    ) -> Result<Output, EncoderError> {
+        let parameters = self.joined(tensors)?;
+        let [own, averages] = self.of_network;
+        let bound = Bound {
+            parameters: parameters[..own].iter(),
+            buffers: tensors.buffers[..averages].iter(),
         };
-        let parameters = self.all.join(&[(&self.trained, &trained), (&self.frozen, &frozen)])?;
-        let bound = Bound { parameters: parameters.iter(), buffers: buffers.iter() };
-        let mut builder = Builder::new(g, Source::Bind(bound), Mode::Train { step });
-        let (h, z) = self.network(&mut builder, views)?;
-        let next = std::mem::take(&mut builder.next_buffers);
-        let buffers = match next.is_empty() {
-            true => None,
-            false => Some(self.buffers.flatten(g, &next)?),
+        let mut builder = Builder::new(g, Source::Bind(bound), mode);
+        let value = self.network(&mut builder, views)?;
+        Ok(Output { value, buffers: builder.next_buffers })
+    }
+
+    /// Adds the projector to a graph: from embeddings `[N, dim]` to the projection z
+    /// `[N, projection]`.
+    ///
+    /// # Errors
+    /// [`EncoderError::Graph`].
+    pub fn project(
+        &self,
+        g: &mut Graph,
+        tensors: &Tensors,
+        mode: Mode,
+        h: Value,
+    ) -> Result<Output, EncoderError> {
+        let parameters = self.joined(tensors)?;
+        let [own, averages] = self.of_network;
+        let bound = Bound {
+            parameters: parameters[own..].iter(),
+            buffers: tensors.buffers[averages..].iter(),
         };
-        Ok(Outputs { h, z, buffers })
+        let mut builder = Builder::new(g, Source::Bind(bound), mode);
+        let value = projector::forward(&mut builder, h, &self.settings)?;
+        Ok(Output { value, buffers: builder.next_buffers })
+    }
+
+    /// All parameters in the order in which the network asks for them.
+    fn joined(&self, tensors: &Tensors) -> Result<Vec<Value>, EncoderError> {
+        let parts = [(&self.trained, tensors.trained), (&self.frozen, tensors.frozen)];
+        Ok(self.all.join(&parts)?)
     }
 
     /// The encoder as an ONNX file for any batch size, with its parameters and
@@ -277,10 +318,9 @@ impl Encoder {
         let trained = self.trained.bind_initializers(&mut g, &weights.trained)?;
         let frozen = self.frozen.bind_initializers(&mut g, &weights.frozen)?;
         let buffers = self.buffers.bind_initializers(&mut g, &weights.buffers)?;
-        let parameters = self.all.join(&[(&self.trained, &trained), (&self.frozen, &frozen)])?;
-        let bound = Bound { parameters: parameters.iter(), buffers: buffers.iter() };
-        let mut builder = Builder::new(&mut g, Source::Bind(bound), Mode::Infer);
-        let (h, z) = self.network(&mut builder, views)?;
+        let tensors = Tensors { trained: &trained, frozen: &frozen, buffers: &buffers };
+        let h = self.embed(&mut g, &tensors, Mode::Infer, views)?.value;
+        let z = self.project(&mut g, &tensors, Mode::Infer, h)?.value;
         g.output(EMBEDDING, h);
         g.output(PROJECTION, z);
         let options = model::WriteOptions {

@@ -1,16 +1,23 @@
-//! What the encoder maximises: bounds on the information between two views.
+//! What the encoder maximises: bounds on the information between two views, or
+//! what takes their place without negatives.
 
+mod barlow_twins;
+mod cpc;
 mod cross_entropy;
 mod info_nce;
+mod moco;
 mod temperature;
 mod two_views;
+mod vicreg;
 
-use onnx_grad::{Error, Graph, Value};
+use onnx_grad::{Error, Graph, Parameter, Value};
 use serde::Serialize;
 
+pub use cpc::Prediction;
 pub use cross_entropy::Candidates;
 pub use info_nce::{Sides, info_nce_bound, info_nce_loss};
-pub use temperature::{Shape, Temperature};
+pub use moco::{Queue, keys};
+pub use temperature::{LARGEST_LOG_SCALE, Shape, Temperature, of_log_scale};
 
 /// The objective as a pipeline sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -33,6 +40,31 @@ pub enum Objective {
     NtXent,
     /// As NT-Xent, with all views of the same anatomy as positives.
     SupCon,
+    /// Every anchor picks its key among those of the batch and of a queue; keys come
+    /// from an encoder that follows slowly.
+    Moco {
+        /// Keys of earlier batches, Q.
+        queue_len: usize,
+        /// Share of itself that the key encoder keeps in a step.
+        momentum: f32,
+    },
+    /// As InfoNCE from the anchor's side, where a context predicts what it leaves out
+    /// through a matrix of its own.
+    Cpc,
+    /// Pairs alike, every number spread over the batch, no two numbers alike.
+    VicReg {
+        /// Weight of the distance of pairs, λ.
+        invariance: f32,
+        /// Weight of the spread, μ.
+        variance: f32,
+        /// Weight of the covariances, ν.
+        covariance: f32,
+    },
+    /// The correlation of the two sides' numbers is to be the identity.
+    BarlowTwins {
+        /// Weight of what lies off the diagonal, λ.
+        redundancy: f32,
+    },
 }
 
 /// What a loss is computed from, as values of a graph.
@@ -49,6 +81,27 @@ pub struct Inputs {
     pub allowed: Value,
     /// What scores are divided by, a scalar.
     pub temperature: Value,
+    /// The queue of MoCo; without it the batch's own keys are all there are.
+    pub queue: Option<Queue>,
+    /// How CPC predicts; without it every anchor stands for itself.
+    pub prediction: Option<Prediction>,
+}
+
+impl Inputs {
+    /// Projections of pairs `[K, P]` that have one positive each, all others of the batch
+    /// as negatives, and a temperature of 1.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn of(g: &mut Graph, anchors: Value, positives: Value) -> Result<Self, Error> {
+        let count = g.shape(anchors)[0];
+        let mut identity = vec![0.0; count * count];
+        identity.iter_mut().step_by(count + 1).for_each(|v| *v = 1.0);
+        let targets = g.constant_f32(&[count, count], &identity)?;
+        let allowed = g.constant_f32(&[count, count], &vec![1.0; count * count])?;
+        let (temperature, queue, prediction) = (g.scalar(1.0), None, None);
+        Ok(Self { anchors, positives, targets, allowed, temperature, queue, prediction })
+    }
 }
 
 /// A loss in a graph.
@@ -71,6 +124,12 @@ impl Objective {
             Self::InfoNce { sides } => info_nce::info_nce(g, inputs, sides),
             Self::NtXent => two_views::nt_xent(g, inputs),
             Self::SupCon => two_views::sup_con(g, inputs),
+            Self::Moco { .. } => moco::moco(g, inputs),
+            Self::Cpc => cpc::cpc(g, inputs),
+            Self::VicReg { invariance, variance, covariance } => {
+                vicreg::vicreg(g, inputs, [invariance, variance, covariance])
+            }
+            Self::BarlowTwins { redundancy } => barlow_twins::barlow_twins(g, inputs, redundancy),
         }
     }
 
@@ -80,12 +139,48 @@ impl Objective {
             Self::InfoNce { .. } => "info-nce",
             Self::NtXent => "nt-xent",
             Self::SupCon => "supcon",
+            Self::Moco { .. } => "moco",
+            Self::Cpc => "cpc",
+            Self::VicReg { .. } => "vicreg",
+            Self::BarlowTwins { .. } => "barlow-twins",
         }
     }
 
     /// Keys of earlier batches that stand as negatives beside the batch.
     pub fn queue_len(&self) -> usize {
-        0
+        match *self {
+            Self::Moco { queue_len, .. } => queue_len,
+            _ => 0,
+        }
+    }
+
+    /// Whether a view is told from others: then there are scores, a temperature, and
+    /// a bound.
+    pub fn contrasts(&self) -> bool {
+        !matches!(self, Self::VicReg { .. } | Self::BarlowTwins { .. })
+    }
+}
+
+impl Settings {
+    /// What is trained beside the encoder, with its first values: the matrix of
+    /// [`Prediction`] for projections of this width, and last the logarithm of a
+    /// learned temperature's inverse.
+    pub fn parameters(&self, width: usize) -> Vec<(Parameter, Vec<f32>)> {
+        let mut parameters = Vec::new();
+        if self.kind == Objective::Cpc {
+            let parameter = Parameter::new("objective.prediction.weight", &[width, width], true);
+            parameters.push((parameter, cpc::identity(width)));
+        }
+        if let (Temperature::Learned(first), true) = (self.temperature, self.kind.contrasts()) {
+            let parameter = Parameter::new("objective.log_scale", &[1], false);
+            parameters.push((parameter, vec![-first.ln()]));
+        }
+        parameters
+    }
+
+    /// Whether the temperature is a parameter.
+    pub fn learns_temperature(&self) -> bool {
+        matches!(self.temperature, Temperature::Learned(_)) && self.kind.contrasts()
     }
 }
 

@@ -6,6 +6,7 @@ mod graph;
 pub mod monitor;
 mod optimizer;
 mod schedule;
+mod trained;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,6 +33,7 @@ use checkpoint::State;
 pub use monitor::MetricRow;
 use monitor::{Monitor, MonitorError, Watch};
 pub use optimizer::{OptimizerKind, Precision};
+use trained::Trained;
 
 /// How an encoder is trained, as a pipeline sets it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -123,6 +125,8 @@ pub enum TrainError {
 pub struct Outcome {
     /// The encoder's weights.
     pub weights: EncoderWeights,
+    /// What scores of projections are divided by at the end.
+    pub temperature: f32,
     /// One row a step, those of earlier runs included.
     pub metrics: Vec<MetricRow>,
     /// Whether all steps were made and no alarm stopped the run; `false` after a
@@ -165,7 +169,9 @@ pub fn train(
 ) -> Result<Outcome, TrainError> {
     let sampler = Sampler::new(task.pairs, settings)?;
     let mut weights = task.encoder.initial_weights(settings.seed);
-    let plan = graph::build(task.encoder, &weights, settings, view, runtime.kernels())?;
+    let trained =
+        Trained::new(task.encoder.layout(), task.encoder.projection(), &settings.objective)?;
+    let plan = graph::build(task.encoder, &trained, &weights, settings, view, runtime.kernels())?;
     let names: Vec<&str> = plan.state.iter().map(|variable| variable.name.as_str()).collect();
     let mut state = match State::open(&task.checkpoint, task.digest, &names)? {
         Some(state) if task.resume => state,
@@ -189,7 +195,8 @@ pub fn train(
                 complete = false;
                 break;
             }
-            let mut row = make_step(&mut session, &plan.outputs, &batches, settings, step)?;
+            let mut row =
+                make_step(&mut session, (&plan.inputs, &plan.outputs), &batches, settings, step)?;
             let (loss, learning_rate) = (row.loss, row.learning_rate);
             if !loss.is_finite() {
                 state.metrics.push(row);
@@ -197,7 +204,7 @@ pub fn train(
             }
             if monitor.is_due(step) {
                 state.take(session.state()?);
-                state.give(&mut weights);
+                give(&mut weights, &state, &trained)?;
                 monitor.look(&mut row, &weights)?;
             }
             state.metrics.push(row);
@@ -221,14 +228,29 @@ pub fn train(
     if !complete {
         state.write(&task.checkpoint, task.digest)?;
     }
-    state.give(&mut weights);
-    Ok(Outcome { weights, metrics: state.metrics, complete })
+    let learned = give(&mut weights, &state, &trained)?;
+    let scheduled = settings.objective.temperature.at(settings.steps, settings.steps);
+    let temperature = learned.unwrap_or(scheduled);
+    Ok(Outcome { weights, temperature, metrics: state.metrics, complete })
+}
+
+/// Gives an encoder what is trained of it and its running averages; returns the
+/// learned temperature, where there is one.
+fn give(
+    weights: &mut EncoderWeights,
+    state: &State,
+    trained: &Trained,
+) -> Result<Option<f32>, TrainError> {
+    let flat = state.values(graph::PARAMS);
+    weights.trained = trained.of_encoder(&flat)?;
+    weights.buffers = state.values(graph::BUFFERS);
+    Ok(trained.temperature(&flat))
 }
 
 /// Makes one step, of one batch or of several, and says how it went.
 fn make_step(
     session: &mut StepSession,
-    outputs: &[&'static str],
+    (inputs, outputs): (&[(&'static str, Vec<usize>)], &[&'static str]),
     batches: &Receiver<Result<Batch, ViewError>>,
     settings: &Settings,
     step: usize,
@@ -243,8 +265,8 @@ fn make_step(
         let batch = batches.recv().map_err(|_| TrainError::NoBatch { step })??;
         waited += waiting.elapsed().as_secs_f32();
         let scalars = graph::Scalars { learning_rate, temperature };
-        let inputs = graph::step_inputs(settings, step, part, scalars, batch);
-        reported.push(session.step(inputs)?);
+        let given = graph::step_inputs(inputs, settings, (step, part), scalars, batch);
+        reported.push(session.step(given)?);
     }
     let seconds = started.elapsed().as_secs_f32().max(1e-6);
     let mean = |name: &str| -> Option<f32> {
@@ -291,12 +313,18 @@ pub fn write_encoder(
 }
 
 /// The metadata of an encoder file: how its views are made, and what it is.
-pub fn metadata(recipe: &str, configuration: &str, seed: u64) -> Vec<(String, String)> {
+pub fn metadata(
+    recipe: &str,
+    configuration: &str,
+    seed: u64,
+    temperature: f32,
+) -> Vec<(String, String)> {
     [
         (encoder::RECIPE, recipe.to_owned()),
         (encoder::CONFIGURATION, configuration.to_owned()),
         (encoder::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
         (encoder::SEED, seed.to_string()),
+        (encoder::TEMPERATURE, temperature.to_string()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .to_vec()
@@ -308,7 +336,7 @@ mod tests {
 
     #[test]
     fn metadata_holds_the_recipe() {
-        let metadata = metadata("axial", "abc", 7);
+        let metadata = metadata("axial", "abc", 7, 0.1);
         assert!(metadata.contains(&(encoder::RECIPE.to_owned(), "axial".to_owned())));
         assert!(metadata.contains(&(encoder::SEED.to_owned(), "7".to_owned())));
     }

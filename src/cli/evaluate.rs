@@ -27,23 +27,19 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let encoder = Encoder::open(&config.encoder, &config.view)?;
     let untrained = encoder.export(
         &encoder.initial_weights(config.seed),
-        train::metadata(&recipe, "untrained", config.seed),
+        train::metadata(&recipe, "untrained", config.seed, config.evaluate.temperature),
     )?;
     let volumes = job.volumes()?;
     let progress = Progress::new("evaluate", "encoders", 2);
     let mut rows = Vec::new();
-    for (name, mut embedder) in [
-        ("untrained", Embedder::new(&runtime, &untrained, &recipe)?),
-        ("trained", Embedder::open(&runtime, &job.path("encoder.onnx"), &recipe)?),
-    ] {
-        rows.extend(evaluate(
-            &mut embedder,
-            name,
-            &volumes,
-            &pairs,
-            &config.view,
-            &config.evaluate,
-        )?);
+    let trained = Embedder::open(&runtime, &job.path("encoder.onnx"), &recipe)?;
+    let mut settings = config.evaluate;
+    // one that was learned or ran on a schedule; the same for both encoders
+    settings.temperature = trained.temperature().unwrap_or(settings.temperature);
+    for (name, mut embedder) in
+        [("untrained", Embedder::new(&runtime, &untrained, &recipe)?), ("trained", trained)]
+    {
+        rows.extend(evaluate(&mut embedder, name, &volumes, &pairs, &config.view, &settings)?);
         progress.advance(1);
     }
     progress.finish();

@@ -80,7 +80,8 @@ pub(super) fn run(job: &Job, resume: bool, strict: bool) -> anyhow::Result<bool>
         return Ok(false);
     }
     summarise(job, &outcome.metrics, &encoder);
-    let metadata = train::metadata(&config.recipe(), stamp.digest(), config.seed);
+    let metadata =
+        train::metadata(&config.recipe(), stamp.digest(), config.seed, outcome.temperature);
     train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.weights, metadata)?;
     stamp.set()?;
     // What it was for is done; a failure to remove it costs only space.

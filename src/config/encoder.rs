@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::ConfigError;
-use crate::encoder::{Architecture, ResNet, Settings, Vit};
+use super::{ConfigError, within};
+use crate::encoder::{Architecture, Projector, ResNet, Settings, Vit};
 
 /// What `architecture` may say.
 const ARCHITECTURES: &str = "\"vit\", \"vit-tiny\", \"vit-small\", \"resnet-18\", \"resnet-50\", \
@@ -44,8 +44,9 @@ impl Default for RawEncoder {
 }
 
 impl RawEncoder {
-    /// The encoder meant. Paths are relative to `folder`.
-    pub fn check(self, folder: &Path) -> Result<Settings, ConfigError> {
+    /// The encoder meant, with the projector of the objective where it has one of its own,
+    /// of this width. Paths are relative to `folder`.
+    pub fn check(self, folder: &Path, expander: Option<usize>) -> Result<Settings, ConfigError> {
         let architecture = match (self.onnx.as_deref(), self.architecture.as_deref()) {
             (Some(_), Some(name)) => {
                 let value = format!("{name:?}");
@@ -62,9 +63,11 @@ impl RawEncoder {
             let (value, range) = (format!("{output:?}"), "left out without encoder.onnx");
             return Err(ConfigError::Range { key: "encoder.output", value, range });
         }
+        within("encoder.projection", self.projection as f64, 1.0, 4096.0, "1 to 4096")?;
         Ok(Settings {
             architecture,
-            projection: self.projection,
+            projection: expander.unwrap_or(self.projection),
+            projector: expander.map_or(Projector::Mlp, |_| Projector::Expander),
             weights: self.weights.map(|path| folder.join(path)),
             train_last: self.train_last,
         })

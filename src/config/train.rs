@@ -48,7 +48,6 @@ impl RawTrain {
         seed: u64,
     ) -> Result<Settings, ConfigError> {
         within("train.steps", self.steps as f64, 1.0, 1e8, "1 to 100 million")?;
-        within("train.batch", self.batch as f64, 2.0, 8192.0, "2 to 8192")?;
         within("train.accumulate", self.accumulate as f64, 1.0, 1024.0, "1 to 1024")?;
         let learning_rate = f64::from(self.learning_rate);
         within("train.learning_rate", learning_rate, 1e-9, 10.0, "above 0, at most 10")?;

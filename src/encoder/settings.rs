@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{EncoderError, ResNet, Vit};
+use super::{EncoderError, Projector, ResNet, Vit};
 use crate::view;
 
 /// Largest width, depth and patch that a pipeline may ask for.
@@ -17,6 +17,8 @@ pub struct Settings {
     pub architecture: Architecture,
     /// Width of the projection.
     pub projection: usize,
+    /// What makes it.
+    pub projector: Projector,
     /// An ONNX file whose weights it begins with, found by their names.
     pub weights: Option<PathBuf>,
     /// How many of its last blocks are trained, with all that follows them;

@@ -11,7 +11,13 @@ const BOX: view::Settings = view::Settings {
 };
 
 fn settings(architecture: Architecture) -> Settings {
-    Settings { architecture, projection: 8, weights: None, train_last: None }
+    Settings {
+        architecture,
+        projection: 8,
+        projector: Projector::Mlp,
+        weights: None,
+        train_last: None,
+    }
 }
 
 fn vit(vit: Vit) -> Settings {

@@ -2,6 +2,7 @@
 
 use std::{f64::consts::PI, str::FromStr};
 
+use onnx_grad::{Error, Graph, Value};
 use serde::Serialize;
 
 /// What scores are divided by.
@@ -20,6 +21,22 @@ pub enum Temperature {
         /// How it gets there.
         shape: Shape,
     },
+}
+
+/// The largest logarithm of a learned temperature's inverse: a temperature of 0.01.
+///
+/// # Source
+/// Radford et al. 2021 (CLIP), § 2.5.
+pub const LARGEST_LOG_SCALE: f32 = 4.605_170_2;
+
+/// The temperature e^−s, a scalar, of a learned s `[1]`.
+///
+/// # Errors
+/// [`Error`] where s has another shape.
+pub fn of_log_scale(g: &mut Graph, log_scale: Value) -> Result<Value, Error> {
+    let log_scale = g.reshape(log_scale, &[])?;
+    let negative = g.neg(log_scale)?;
+    g.exp(negative)
 }
 
 /// How a schedule goes from one number to the other.

@@ -4,10 +4,9 @@ use std::{collections::HashMap, io::Write, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{graph, monitor::MetricRow};
+use super::monitor::MetricRow;
 use crate::{
     durable::{self, DurableError},
-    encoder::Weights,
     runtime::StateVariable,
 };
 
@@ -63,14 +62,8 @@ impl State {
         }
     }
 
-    /// Gives an encoder what was trained of it, and its running averages.
-    pub fn give(&self, weights: &mut Weights) {
-        weights.trained = self.values(graph::PARAMS);
-        weights.buffers = self.values(graph::BUFFERS);
-    }
-
     /// The values of a variable; none where there is no such one.
-    fn values(&self, name: &str) -> Vec<f32> {
+    pub fn values(&self, name: &str) -> Vec<f32> {
         let found = self.variables.iter().find(|variable| variable.name == name);
         found.map(|variable| variable.values.clone()).unwrap_or_default()
     }

@@ -1,20 +1,24 @@
 //! The training graph: forward, backward and optimizer, of standard operators.
 
+mod momentum;
+mod plan;
+
 use onnx_grad::{
-    ElementType, Graph, Kernels, LossScale, OptimizerState, Value, accumulate, clip_by_global_norm,
-    gradient,
+    Graph, Kernels, OptimizerState, Value, clip_by_global_norm,
     model::{self, Precision, WriteOptions},
 };
 
-use super::{Batch, Settings, TrainError};
+use super::{Batch, Settings, TrainError, trained::Trained};
 use crate::{
-    encoder::{Encoder, Weights},
-    objective,
+    encoder::{Encoder, Mode, Tensors, Weights},
+    objective::{self, Candidates, Loss, Objective, Prediction},
     runtime::StateVariable,
     view,
 };
+use momentum::Momentum;
+use plan::Plan;
 
-/// The buffer of the trained parameters in the state.
+/// The buffer of all that is trained in the state.
 pub(super) const PARAMS: &str = "params";
 /// The buffer of the running averages in the state.
 pub(super) const BUFFERS: &str = "buffers";
@@ -46,84 +50,101 @@ pub(super) const NEGATIVES: &str = "negatives";
 /// and the rows that have none.
 pub(super) const ALONE: &str = "alone";
 
-/// Numbers that change from step to step.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scalars {
-    pub learning_rate: f32,
-    /// What scores are divided by, unless it is learned.
-    pub temperature: f32,
-}
-
 /// The training graph of an encoder.
 ///
 /// It reads 2 K `views` with the anchors before the positives, what is said of
-/// them, the number of the `step`, the temperature, the optimizer's scalars and, with accumulation, what is to
-/// happen to the sum of gradients; and the state, whose next values are outputs
-/// named `next_…`. With `kernels` it has nodes that the session must have
+/// them, the number of the `step`, the optimizer's scalars and, with accumulation,
+/// what is to happen to the sum of gradients; and the state, whose next values are
+/// outputs named `next_…`. With `kernels` it has nodes that the session must have
 /// onnx-grad's kernels for.
 pub(super) fn build(
     encoder: &Encoder,
+    trained: &Trained,
     weights: &Weights,
     settings: &Settings,
     view: &view::Settings,
     kernels: Option<Kernels>,
 ) -> Result<TrainingGraph, TrainError> {
-    let (batch, layout) = (settings.batch, encoder.layout());
+    let batch = settings.batch;
     let optimizer = settings.optimizer.rule(settings.weight_decay);
     // the kernels compute in f32 alone
     let g = match kernels {
         Some(kernels) if settings.precision == Precision::F32 => Graph::new().with_kernels(kernels),
         _ => Graph::new(),
     };
-    let mut plan = Plan { g, state: Vec::new(), inputs: Vec::new(), outputs: Vec::new() };
+    let mut plan = Plan::new(g);
 
-    let params = plan.state(PARAMS, weights.trained.clone());
-    let flat = vec![0.0; layout.len()];
+    let initial = trained.initial(&weights.trained)?;
+    let params = plan.state(PARAMS, initial.clone());
+    let flat = vec![0.0; initial.len()];
     let moments = optimizer.moments().iter().map(|name| plan.state(name, flat.clone())).collect();
     let state = OptimizerState { params, moments };
+    let momentum = match settings.objective.kind {
+        Objective::Moco { queue_len, momentum } => {
+            Some(Momentum::new(&mut plan, initial, queue_len, encoder.projection(), momentum))
+        }
+        _ => None,
+    };
     let buffers = match weights.buffers.is_empty() {
-        true => None,
-        false => Some(plan.state(BUFFERS, weights.buffers.clone())),
+        true => Vec::new(),
+        false => {
+            let flat = plan.state(BUFFERS, weights.buffers.clone());
+            encoder.buffers().bind_flat(&mut plan.g, flat)?
+        }
     };
     let views = plan.input("views", view.shape(2 * batch));
-    let targets = plan.input("targets", vec![batch, batch]);
-    let allowed = plan.input("allowed", vec![batch, batch]);
-    let temperature = plan.input("temperature", vec![]);
     let step = plan.input("step", vec![]);
     let scalars: Vec<Value> =
         optimizer.scalars().iter().map(|&name| plan.input(name, vec![])).collect();
 
-    let outputs = encoder.forward(&mut plan.g, weights, params, buffers, step, views)?;
-    let halves = plan.g.split(outputs.z, 0, &[batch, batch])?;
-    let inputs = objective::Inputs {
-        anchors: halves[0],
-        positives: halves[1],
-        targets,
-        allowed,
-        temperature,
+    let frozen = encoder.frozen().bind_initializers(&mut plan.g, &weights.frozen)?;
+    let (of_encoder, of_objective) = trained.bind(&mut plan.g, params)?;
+    let forward = |plan: &mut Plan, trained: &[Value], views: Value| {
+        let tensors = Tensors { trained, frozen: &frozen, buffers: &buffers };
+        let mode = Mode::Train { step };
+        let h = encoder.embed(&mut plan.g, &tensors, mode, views)?;
+        let z = encoder.project(&mut plan.g, &tensors, mode, h.value)?;
+        Ok::<_, TrainError>((z.value, [h.buffers, z.buffers].concat()))
     };
-    let objective::Loss { loss, candidates } =
-        settings.objective.kind.loss(&mut plan.g, &inputs)?;
-    if let Some(next) = outputs.buffers {
+    let (anchors, positives, next_buffers) = match &momentum {
+        None => {
+            let (z, next) = forward(&mut plan, &of_encoder, views)?;
+            let halves = plan.g.split(z, 0, &[batch, batch])?;
+            (halves[0], halves[1], next)
+        }
+        // running averages follow the query encoder: nothing reads those of the other
+        Some(momentum) => {
+            let halves = plan.g.split(views, 0, &[batch, batch])?;
+            let (queries, next) = forward(&mut plan, &of_encoder, halves[0])?;
+            let (of_keys, _) = trained.bind(&mut plan.g, momentum.params)?;
+            let (keys, _) = forward(&mut plan, &of_keys, halves[1])?;
+            (queries, keys, next)
+        }
+    };
+    if !next_buffers.is_empty() {
+        let next = encoder.buffers().flatten(&mut plan.g, &next_buffers)?;
         plan.next(BUFFERS, next);
     }
 
+    let Loss { loss, candidates } =
+        add_loss(&mut plan, settings, &momentum, &of_objective, anchors, positives)?;
     let (grads, apply) = plan.gradient(loss, params, settings)?;
     let (grads, norm) = clip_by_global_norm(&mut plan.g, grads, settings.clip_norm)?;
-    let next = optimizer.update(&mut plan.g, layout, &state, grads, &scalars)?;
+    let mut next = optimizer.update(&mut plan.g, trained.layout(), &state, grads, &scalars)?;
+    next.params = trained.limited(&mut plan.g, next.params)?;
+    if let Some(momentum) = &momentum {
+        momentum.step(&mut plan, positives, next.params, apply)?;
+    }
     let names = std::iter::once(&PARAMS).chain(optimizer.moments());
     let before = std::iter::once(state.params).chain(state.moments);
     let after = std::iter::once(next.params).chain(next.moments);
     for ((name, before), after) in names.zip(before).zip(after) {
-        let after = match apply {
-            Some(apply) => plan.g.where_(apply, after, before)?,
-            None => after,
-        };
+        let after = plan.applied(apply, after, before)?;
         plan.next(name, after);
     }
     plan.output(LOSS, loss);
     plan.output(GRADIENT_NORM, norm);
-    if let Some(objective::Candidates { ceiling, negatives, alone }) = candidates {
+    if let Some(Candidates { ceiling, negatives, alone }) = candidates {
         plan.output(CEILING, ceiling);
         plan.output(NEGATIVES, negatives);
         plan.output(ALONE, alone);
@@ -137,100 +158,80 @@ pub(super) fn build(
     })
 }
 
-struct Plan {
-    g: Graph,
-    state: Vec<StateVariable>,
-    inputs: Vec<(&'static str, Vec<usize>)>,
-    outputs: Vec<&'static str>,
-}
-
-impl Plan {
-    fn state(&mut self, name: &str, values: Vec<f32>) -> Value {
-        let value = self.g.input(name, ElementType::F32, &[values.len()]);
-        self.state.push(StateVariable { name: name.to_owned(), values });
-        value
-    }
-
-    fn input(&mut self, name: &'static str, shape: Vec<usize>) -> Value {
-        let value = self.g.input(name, ElementType::F32, &shape);
-        self.inputs.push((name, shape));
-        value
-    }
-
-    fn output(&mut self, name: &'static str, value: Value) {
-        self.g.output(name, value);
-        self.outputs.push(name);
-    }
-
-    fn next(&mut self, name: &str, value: Value) {
-        self.g.output(&format!("next_{name}"), value);
-    }
-
-    /// The flat gradient, and where the update depends on it, whether it is
-    /// made: not before the last part of a sum, and not from a gradient that
-    /// f16 could not hold.
-    fn gradient(
-        &mut self,
-        loss: Value,
-        params: Value,
-        settings: &Settings,
-    ) -> Result<(Value, Option<Value>), TrainError> {
-        let mut apply = None;
-        let mut scaling = None;
-        let mut raised = loss;
-        if settings.precision == Precision::F16 {
-            let rule = LossScale::default();
-            let state = self.state(LOSS_SCALE, rule.initial().to_vec());
-            raised = rule.scale(&mut self.g, state, loss)?;
-            scaling = Some((rule, state));
-        }
-        // the flat buffer is split once on the way in, so its own gradient is
-        // the gradients of its parts one after another
-        let mut grads = gradient(&mut self.g, raised, &[params])?[0];
-        if let Some((rule, state)) = scaling {
-            let unscaled = rule.unscale(&mut self.g, state, grads)?;
-            self.next(LOSS_SCALE, unscaled.state);
-            grads = unscaled.grads;
-            apply = Some(unscaled.finite);
-        }
-        if settings.accumulate > 1 {
-            let zeros = vec![0.0; self.g.shape(grads).iter().product()];
-            let sum = self.state(SUM, zeros);
-            let [keep, last] = ["keep_sum", "last_part"].map(|name| self.input(name, vec![]));
-            let weight = self.g.scalar(1.0 / settings.accumulate as f32);
-            grads = accumulate(&mut self.g, sum, grads, keep, weight)?;
-            self.next(SUM, grads);
-            let zero = self.g.scalar(0.0);
-            let last = self.g.less(zero, last)?;
-            apply = Some(match apply {
-                Some(finite) => self.g.and(finite, last)?,
-                None => last,
-            });
-        }
-        Ok((grads, apply))
-    }
-}
-
-/// What a step feeds to the graph, in the order of its inputs. `part` counts
-/// the parts of a step from 0.
-pub(super) fn step_inputs(
+/// Adds the loss of projections `[K, P]`, with the inputs that its objective reads.
+fn add_loss(
+    plan: &mut Plan,
     settings: &Settings,
-    step: usize,
-    part: usize,
+    momentum: &Option<Momentum>,
+    parameters: &[Value],
+    anchors: Value,
+    positives: Value,
+) -> Result<Loss, TrainError> {
+    let (batch, objective) = (settings.batch, &settings.objective);
+    if !objective.kind.contrasts() {
+        let inputs = objective::Inputs::of(&mut plan.g, anchors, positives)?;
+        return Ok(objective.kind.loss(&mut plan.g, &inputs)?);
+    }
+    let targets = plan.input("targets", vec![batch, batch]);
+    let allowed = plan.input("allowed", vec![batch, batch]);
+    let temperature = match parameters.last() {
+        Some(&log_scale) if objective.learns_temperature() => {
+            let temperature = objective::of_log_scale(&mut plan.g, log_scale)?;
+            plan.output(TEMPERATURE, temperature);
+            temperature
+        }
+        _ => plan.input("temperature", vec![]),
+    };
+    let queue = momentum.as_ref().map(|momentum| momentum.queue(plan, batch)).transpose()?;
+    let prediction = match (objective.kind, parameters.first()) {
+        (Objective::Cpc, Some(&weight)) => {
+            let context = plan.input("context", vec![batch, 1]);
+            Some(Prediction { weight, context })
+        }
+        _ => None,
+    };
+    let inputs =
+        objective::Inputs { anchors, positives, targets, allowed, temperature, queue, prediction };
+    Ok(objective.kind.loss(&mut plan.g, &inputs)?)
+}
+
+/// Numbers that change from step to step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scalars {
+    pub learning_rate: f32,
+    /// What scores are divided by, unless it is learned.
+    pub temperature: f32,
+}
+
+/// What a step feeds to the graph's inputs, in their order. `part` counts the parts
+/// of a step from 0.
+pub(super) fn step_inputs(
+    inputs: &[(&'static str, Vec<usize>)],
+    settings: &Settings,
+    (step, part): (usize, usize),
     scalars: Scalars,
     batch: Batch,
 ) -> Vec<Vec<f32>> {
     let optimizer = settings.optimizer.rule(settings.weight_decay);
-    let Scalars { learning_rate, temperature } = scalars;
-    let scalars = optimizer.scalar_values(f64::from(learning_rate), step as u64 + 1);
-    // exact up to 2^24 parts; beyond that some draws of dropout repeat
-    let number = step * settings.accumulate + part;
-    let Batch { views, targets, allowed, .. } = batch;
-    let mut inputs = vec![views, targets, allowed, vec![temperature], vec![number as f32]];
-    inputs.extend(scalars.into_iter().map(|scalar| vec![scalar]));
-    if settings.accumulate > 1 {
-        let last = part + 1 == settings.accumulate;
-        inputs.extend([part > 0, last].map(|yes| vec![f32::from(u8::from(yes))]));
-    }
-    inputs
+    let values = optimizer.scalar_values(f64::from(scalars.learning_rate), step as u64 + 1);
+    let of_optimizer = |name: &str| {
+        let at = optimizer.scalars().iter().position(|&scalar| scalar == name);
+        at.and_then(|at| values.get(at).copied())
+    };
+    let Batch { mut views, mut targets, mut allowed, mut allowed_queue, mut context, .. } = batch;
+    let truth = |holds: bool| vec![f32::from(u8::from(holds))];
+    let value = |&(name, _): &(&'static str, Vec<usize>)| match name {
+        "views" => std::mem::take(&mut views),
+        "targets" => std::mem::take(&mut targets),
+        "allowed" => std::mem::take(&mut allowed),
+        "allowed_queue" => std::mem::take(&mut allowed_queue),
+        "context" => std::mem::take(&mut context),
+        "temperature" => vec![scalars.temperature],
+        // exact up to 2^24 parts; beyond that some draws of dropout repeat
+        "step" => vec![(step * settings.accumulate + part) as f32],
+        "keep_sum" => truth(part > 0),
+        "last_part" => truth(part + 1 == settings.accumulate),
+        name => of_optimizer(name).into_iter().collect(),
+    };
+    inputs.iter().map(value).collect()
 }

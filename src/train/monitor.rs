@@ -20,7 +20,7 @@ use crate::{
     embed::{EmbedError, Embedder},
     encoder::{Encoder, EncoderError, Weights},
     evaluate::{self, EvaluateError},
-    objective::Temperature,
+    objective::LARGEST_LOG_SCALE,
     pairing::PairRow,
     progress::Progress,
     runtime::Runtime,
@@ -36,9 +36,6 @@ pub use row::MetricRow;
 
 /// The recipe in the metadata of the encoders that are looked at; none is kept.
 const RECIPE: &str = "a look";
-/// Between what a learned temperature stays: the lower end is kept to, the upper one
-/// is the most that may be given.
-const LEARNED_TEMPERATURE: (f32, f32) = (0.01, 100.0);
 /// Between two drawings of the panel.
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 
@@ -136,11 +133,9 @@ impl<'a> Monitor<'a> {
             ));
         }
         let silence = watch.settings.silence.clone();
-        let temperature_limits = match settings.objective.temperature {
-            Temperature::Learned(_) => Some(LEARNED_TEMPERATURE),
-            _ => None,
-        };
-        let rules = Rules { warmup: settings.warmup, temperature_limits, silence };
+        let lowest = (-LARGEST_LOG_SCALE).exp();
+        let lowest_temperature = settings.objective.learns_temperature().then_some(lowest);
+        let rules = Rules { warmup: settings.warmup, lowest_temperature, silence };
         let raised = raised(rows, watch.settings);
         let events = match watch.settings.tensorboard {
             true => Some(Events::create(&watch.events, rows.len(), settings.steps)),
@@ -178,15 +173,17 @@ impl<'a> Monitor<'a> {
         let Some(probe) = &self.probe else { return Ok(()) };
         let started = Instant::now();
         let encoder: &Encoder = self.task.encoder;
-        let bytes = encoder.export(weights, train::metadata(RECIPE, "", self.settings.seed))?;
+        let train::Settings { augment, seed, steps, .. } = *self.settings;
+        let given = self.settings.objective.temperature.at(row.step as usize, steps);
+        let temperature = row.temperature.unwrap_or(given);
+        let bytes = encoder.export(weights, train::metadata(RECIPE, "", seed, temperature))?;
         let mut embedder = Embedder::new(self.runtime, &bytes, RECIPE)?;
-        let given = self.settings.objective.temperature.at(row.step as usize, self.settings.steps);
         let settings = evaluate::Settings {
             tolerance_mm: 0.0,
             batch: probe.batch(),
-            temperature: row.temperature.unwrap_or(given),
-            augment: self.settings.augment,
-            seed: self.settings.seed,
+            temperature,
+            augment,
+            seed,
         };
         let mut look = |probe: &Probe, control| {
             probe.look(&mut embedder, self.task.volumes, self.view, &settings, control)

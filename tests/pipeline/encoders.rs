@@ -19,7 +19,7 @@ const UNCHANGED: &str = "[augment]\nshift_mm = 0.0\nrotate_deg = 0.0\nscale = 0.
                          contrast = 0.0\nbrightness = 0.0\nnoise = 0.0\n";
 
 /// A pipeline of 20 steps with other views, encoder and training.
-fn workplace(view: &str, encoder: &str, train: &str) -> Workplace {
+pub fn workplace(view: &str, encoder: &str, train: &str) -> Workplace {
     let (before, _) = SMALL.split_once("[view]").unwrap();
     let rest = format!(
         "{before}[view]\n{view}\n[pairs]\naugmented = 1.0\ncross_slice = 0.0\n\

@@ -13,6 +13,7 @@ mod images;
 mod indexing;
 mod learning;
 mod monitoring;
+mod objectives;
 #[path = "../readers/raw.rs"]
 #[allow(dead_code)]
 mod raw;

@@ -53,8 +53,9 @@ const AT_LIMIT: f32 = 1.001;
 pub(super) struct Rules {
     /// Steps over which the learning rate rises.
     pub warmup: usize,
-    /// Between what a learned temperature is kept; `None` where none is learned.
-    pub temperature_limits: Option<(f32, f32)>,
+    /// What a learned temperature is kept from falling below; `None` where none is
+    /// learned.
+    pub lowest_temperature: Option<f32>,
     /// Alarms that are not to be raised.
     pub silence: Vec<Alarm>,
 }
@@ -98,8 +99,8 @@ impl Alarm {
                  encoder was an earlier one."
             }
             Self::TemperatureAtLimit => {
-                "At the lower limit the negatives are too easy: exclude fewer, or take more. At \
-                 the upper one the pairs share too little. Or give temperature as a number."
+                "The negatives are too easy: exclude fewer of them, take more, or give a \
+                 temperature that is not learned."
             }
             Self::Control => {
                 "Something other than anatomy gives pairs away: a mark in the scans, padding \
@@ -123,11 +124,10 @@ impl Alarm {
                 Some(format!("shuffled pairs are told apart by {nats:.2} nats, not 0"))
             }
             Self::TemperatureAtLimit => {
-                let (low, high) = rules.temperature_limits?;
-                let now = last.temperature?;
-                let after = rows.len() > rules.warmup;
-                (after && (now <= low * AT_LIMIT || now >= high / AT_LIMIT))
-                    .then(|| format!("the temperature is {now:.4}, of {low} to {high} allowed"))
+                let (lowest, now) = (rules.lowest_temperature?, last.temperature?);
+                let after = rows.len() >= rules.warmup;
+                (after && now <= lowest * AT_LIMIT)
+                    .then(|| format!("the learned temperature is {now:.4}, the least allowed"))
             }
             Self::NoNegatives => {
                 let mean = last.negatives.filter(|&mean| mean < 1.0)?;
@@ -320,11 +320,10 @@ mod tests {
 
     #[test]
     fn limits_negatives_and_the_control() {
-        let limits = Rules { temperature_limits: Some((0.01, 1.0)), warmup: 1, ..Rules::default() };
+        let learned = Rules { lowest_temperature: Some(0.01), warmup: 2, ..Rules::default() };
         let at = |temperature, step| MetricRow { temperature: Some(temperature), ..healthy(step) };
-        assert_eq!(alarms(&[at(0.1, 0), at(0.01, 1)], &limits), [("temperature-at-limit", 1)]);
-        assert_eq!(alarms(&[at(0.1, 0), at(1.0, 1)], &limits), [("temperature-at-limit", 1)]);
-        assert_eq!(alarms(&[at(0.1, 0), at(0.011, 1)], &limits), []);
+        assert_eq!(alarms(&[at(0.01, 0), at(0.01, 1)], &learned), [("temperature-at-limit", 1)]);
+        assert_eq!(alarms(&[at(0.1, 0), at(0.011, 1)], &learned), []);
         assert_eq!(alarms(&[at(0.01, 0), at(0.01, 1)], &rules()), []);
         let masked = MetricRow { negatives: Some(0.0), ..healthy(0) };
         assert_eq!(alarms(std::slice::from_ref(&masked), &rules()), [("no-negatives", 0)]);

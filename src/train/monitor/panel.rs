@@ -186,7 +186,8 @@ mod tests {
         let all: Vec<Raised> = Alarm::ALL.into_iter().map(raised).collect();
         let panel = panel(&rows(), 768, &all);
         assert!(panel.lines().all(|line| line.chars().count() < 80), "{panel}");
-        for word in ["3.89 of 4.00 nats", "held out", "rank 23.1 of 768", "63 negatives", "ALARMS"] {
+        for word in ["3.89 of 4.00 nats", "held out", "rank 23.1 of 768", "63 negatives", "ALARMS"]
+        {
             assert!(panel.contains(word), "{word}\n{panel}");
         }
         assert!(!super::panel(&rows()[..1], 768, &[]).contains("held out"));
