@@ -123,7 +123,9 @@ impl<'a> Monitor<'a> {
         let batch = held_out.as_ref().map_or(settings.batch, Probe::batch);
         let probe = if looks { draw(task.pairs, batch) } else { None };
         if looks && held_out.is_none() {
-            progress.note("no held-out pairs: the monitor looks at the training subjects alone");
+            progress.note(
+                "no batch of held-out pairs: the monitor looks at the training subjects alone",
+            );
         } else if looks && batch < settings.batch {
             progress.note(&format!(
                 "only {batch} held-out pairs, fewer than a batch of {}: the bounds of the \

@@ -128,21 +128,24 @@ fn an_absurd_learning_rate_makes_the_embeddings_a_line() {
     assert!(rows.last().unwrap().rank_me.unwrap() < 1.5);
 }
 
-#[test]
-fn few_subjects_learned_by_heart_are_told() {
-    let rest = SMALL
-        .replace(
-            "[pairs]\naugmented = 0.5\ncross_slice = 0.5",
-            "[pairs]\nheld_out = 0.75\naugmented = 0.0\ncross_slice = 0.0",
-        )
+/// Four subjects, seen without augmentation so long that they are known by heart.
+fn by_heart(rest: &str) -> Workplace {
+    let few = "[pairs]\nheld_out = 0.75\naugmented = 0.0\ncross_slice = 0.0";
+    let still = "[augment]\nshift_mm = 0.0\nrotate_deg = 0.0\nscale = 0.0\ncontrast = 0.0\n\
+                 brightness = 0.0\nnoise = 0.0\n[monitor]\nevery = 25\n";
+    let small = SMALL
+        .replace("[pairs]\naugmented = 0.5\ncross_slice = 0.5", few)
         .replace("steps = 6", "steps = 250")
         .replace("batch = 16", "batch = 24")
         .replace("warmup = 2", "warmup = 5")
         .replace("learning_rate = 1e-3", "learning_rate = 3e-3")
         .replace("size = 48\npixel_mm = 4.5", "size = 32\npixel_mm = 6.5");
-    let still = "[augment]\nshift_mm = 0.0\nrotate_deg = 0.0\nscale = 0.0\ncontrast = 0.0\n\
-                 brightness = 0.0\nnoise = 0.0\n[monitor]\nevery = 25\n";
-    let place = workplace(16, &format!("{rest}{still}"));
+    workplace(16, &format!("{small}{still}{rest}"))
+}
+
+#[test]
+fn few_subjects_learned_by_heart_are_told() {
+    let place = by_heart("");
     let stopped = place.run(&["train", "--strict"], 3);
     let said = String::from_utf8_lossy(&stopped.stderr).into_owned();
     assert!(said.contains("WARNING overfitting") && said.contains("held-out"), "{said}");
@@ -151,6 +154,19 @@ fn few_subjects_learned_by_heart_are_told() {
     assert_eq!(last.alarms.as_deref(), Some("overfitting"));
     let best = rows.iter().filter_map(|row| row.held_out_bound_nats).fold(f32::MIN, f32::max);
     assert!(last.held_out_bound_nats.unwrap() < best - 0.1);
+}
+
+#[test]
+fn a_learned_temperature_that_meets_its_limit_is_told() {
+    let learned = "silence = ['overfitting']\n\
+                   [objective]\ntemperature = 0.011\ntemperature_rule = 'learned'\n";
+    let place = by_heart(learned);
+    change(&place, "learning_rate = 3e-3", "learning_rate = 1e-2");
+    let stopped = place.run(&["train", "--strict"], 3);
+    let said = String::from_utf8_lossy(&stopped.stderr).into_owned();
+    assert!(said.contains("WARNING temperature-at-limit"), "{said}");
+    let rows = metrics(&place);
+    assert!(rows.last().unwrap().temperature.unwrap() < 0.010_02, "{:?}", rows.last());
 }
 
 #[test]
