@@ -11,6 +11,7 @@ mod train;
 mod view;
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     str::FromStr,
@@ -21,7 +22,9 @@ use crate::{
         Source,
         naming::{Pattern, PatternError},
     },
-    evaluate, pairing,
+    evaluate,
+    objective::Objective,
+    pairing,
     runtime::{Device, RuntimeError},
     study::UnknownModality,
 };
@@ -146,14 +149,20 @@ impl Config {
         overrides: &Overrides,
     ) -> Result<Self, ConfigError> {
         let sources = sources(&raw, folder, overrides)?;
+        let templates = templates(&raw, overrides)?;
         let out = overrides.out.clone().or(raw.out.map(|out| folder.join(out)));
-        let pairs = raw.pairs.check()?;
+        let view = raw.view.check()?;
+        let (pairs, draw) = raw.pairs.check(templates, &view)?;
         let augment = raw.augment.check()?;
         // before the objective, which divides by it
         within("train.batch", raw.train.batch as f64, 2.0, 8192.0, "2 to 8192")?;
         let objective = raw.objective.check(raw.train.batch)?;
         let expander = raw.objective.expander(objective.kind)?;
-        let train = raw.train.check(objective, pairs.weights, augment, raw.seed)?;
+        if objective.kind == Objective::Cpc {
+            let range = "above 0 for the objective \"cpc\", which predicts from contexts";
+            require("pairs.context", &raw.pairs.context, raw.pairs.context > 0.0, range)?;
+        }
+        let train = raw.train.check(objective, pairs.weights, draw, augment.clone(), raw.seed)?;
         let tolerance_mm =
             within("evaluate.tolerance_mm", raw.evaluate.tolerance_mm, 0.0, 1000.0, "0 to 1000")?;
         Ok(Self {
@@ -165,7 +174,7 @@ impl Config {
             cuda_graphs: raw.cuda_graphs,
             sources,
             prepare: raw.prepare.check()?,
-            view: raw.view.check()?,
+            view,
             pairs,
             encoder: raw.encoder.check(folder, expander)?,
             monitor: raw.monitor.check()?,
@@ -184,6 +193,28 @@ impl Config {
     pub fn recipe(&self) -> String {
         format!("{}; {}", self.prepare.recipe(), self.view.recipe())
     }
+}
+
+/// The template that the scans of each source lie in, where one is stated.
+fn templates(
+    raw: &raw::RawConfig,
+    overrides: &Overrides,
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    if !overrides.input.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let stated = raw.source.iter().filter_map(|source| {
+        let template = source.template.clone()?;
+        Some((source.name.clone(), template))
+    });
+    stated
+        .map(|(source, template)| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            let holds = !template.is_empty() && template.len() <= 64 && template.chars().all(plain);
+            require("source.template", &template, holds, "1 to 64 letters, digits, - or _")?;
+            Ok((source, template))
+        })
+        .collect()
 }
 
 fn sources(
@@ -281,6 +312,23 @@ mod tests {
         assert!(word.to_string().contains("index.missing"), "{word}");
         let word = config(&format!("{LEAST}[monitor]\nsilence = ['noise']\n")).unwrap_err();
         assert!(word.to_string().contains("monitor.silence"), "{word}");
+        let none = "augmented = 0.0\ncross_slice = 0.0\ncross_modality = 0.0";
+        for (wrong, key) in [
+            (none, "pairs weights"),
+            ("context = 1.0", "pairs.context"),
+            ("distance_law = 'normal'", "pairs.distance_law"),
+            ("distance_law = 'exponential'\ndistance_scale_mm = 0.0", "pairs.distance_scale_mm"),
+            ("multi_instance_level = 'same'", "pairs.multi_instance_level"),
+            ("context_direction = 'up'", "pairs.context_direction"),
+            ("max_subject_share = 0.0", "pairs.max_subject_share"),
+            ("exclude_within_mm = -1.0", "pairs.exclude_within_mm"),
+            ("max_pairs = 0", "pairs.max_pairs"),
+        ] {
+            let range = config(&format!("{LEAST}[pairs]\n{wrong}\n")).unwrap_err();
+            assert!(range.to_string().contains(key), "{range}");
+        }
+        let template = config(&format!("{LEAST}template = '../mni'\n")).unwrap_err();
+        assert!(template.to_string().contains("source.template"), "{template}");
         for wrong in ["depth = 0", "depth = 257", "slice_mm = 0.04", "slice_mm = 50.1"] {
             let range = config(&format!("{LEAST}[view]\n{wrong}\n")).unwrap_err();
             assert!(range.to_string().contains(&format!("view.{wrong}")), "{range}");
@@ -341,6 +389,22 @@ mod tests {
         assert_eq!(view("depth = 32").shape(8), [8, 1, 32, 96, 96]);
         let thick = "view-1; box; 5 x 96 x 96 voxels of 4 x 2.5 x 2.5 mm";
         assert_eq!(view("depth = 5\nslice_mm = 4.0").recipe(), thick);
+        let slab = view("depth = 5\nslice_mm = 4.0\nas = 'slab'");
+        assert_eq!(slab.shape(8), [8, 5, 96, 96]);
+        let other = [
+            slab,
+            view("plane = 'coronal'"),
+            view("plane = 'sagittal'"),
+            view("depth = 5\nslice_mm = 4.0\nplane = 'coronal'"),
+            view("depth = 5\nslice_mm = 4.0\nplane = 'coronal'\nas = 'slab'"),
+        ];
+        let mut recipes: Vec<String> = other.iter().map(|view| view.recipe()).collect();
+        recipes.extend([plane, whole, thick].map(str::to_owned));
+        recipes.sort();
+        recipes.dedup();
+        assert_eq!(recipes.len(), 8, "{recipes:?}");
+        // A slab of one slice is a plane.
+        assert_eq!(view("as = 'slab'").recipe(), plane);
     }
 
     #[test]
@@ -351,6 +415,10 @@ mod tests {
         };
         assert_eq!(written(""), r#"{"size":96,"pixel_mm":2.5}"#);
         assert_ne!(written("depth = 2"), written("depth = 2\nslice_mm = 5.0"));
+        let boxed = r#"{"size":96,"pixel_mm":2.5,"slices":{"depth":2,"slice_mm":2.5}}"#;
+        assert_eq!(written("depth = 2"), boxed);
+        assert_ne!(written("depth = 2\nas = 'slab'"), boxed);
+        assert_ne!(written("depth = 2\nplane = 'sagittal'"), boxed);
     }
 
     #[test]

@@ -8,11 +8,12 @@ use rayon::prelude::*;
 
 use crate::{
     durable::{self, DurableError},
-    encoder::{self, EncoderError},
+    encoder::{self, EncoderError, Own},
     pairing::Split,
     progress::Progress,
     runtime::{self, Runtime, RuntimeError, Session},
     stop,
+    study::Modality,
     table::{self, TableError, record},
     view::{self, Prepared},
 };
@@ -44,7 +45,8 @@ record! {
         pub modality: String,
         /// `train` or `held-out`: whether the encoder has seen the subject.
         pub split: String,
-        /// Slice k of the prepared volume; empty for a whole volume.
+        /// Slice of the prepared volume along the normal of the view's plane, from 0:
+        /// k where it is axial; empty for a whole volume.
         pub slice_index: Option<u32>,
         /// RAS+ mm of the view's centre, or of the body's middle for a volume.
         pub x_mm: f64,
@@ -83,6 +85,18 @@ pub enum EmbedError {
         /// The pipeline's recipe.
         asked: String,
     },
+    /// Each modality has an encoder of its own, and this one has none.
+    #[error(
+        "there is no encoder for {modality}: each modality has its own, and training pairs had \
+         {known} alone. Raise the weight of pairs that have {modality}, such as pairs.augmented, \
+         or set encoder.per and encoder.projector_per to \"all\""
+    )]
+    NoEncoder {
+        /// The modality.
+        modality: String,
+        /// Those that have one.
+        known: String,
+    },
     /// ONNX Runtime refused.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -96,7 +110,8 @@ pub enum EmbedError {
 
 /// An encoder ready to embed views.
 pub struct Embedder {
-    session: Session,
+    /// By modality; one without a modality where it sees all.
+    sessions: Vec<(Option<String>, Session)>,
     dim: usize,
     digest: String,
     temperature: Option<f32>,
@@ -118,10 +133,67 @@ impl Embedder {
         }
         let dim = file.output_shape(encoder::EMBEDDING).and_then(|shape| *shape.last()?);
         Ok(Self {
-            session: runtime.session(bytes)?,
+            sessions: vec![(None, runtime.session(bytes)?)],
             dim: dim.ok_or_else(|| missing(encoder::EMBEDDING))?,
             digest: durable::sha256_hex(bytes),
             temperature: file.metadata(encoder::TEMPERATURE).and_then(|text| text.parse().ok()),
+        })
+    }
+
+    /// The encoders of a results folder: `encoder.onnx`, or where each modality has one
+    /// of its own, all `encoder-MODALITY.onnx`.
+    ///
+    /// # Errors
+    /// As [`Embedder::new`], and [`EmbedError::Read`].
+    pub fn of_results(
+        runtime: &Runtime,
+        folder: &Path,
+        own: Own,
+        recipe: &str,
+    ) -> Result<Self, EmbedError> {
+        if !own.any() {
+            return Self::open(runtime, &folder.join(encoder::file_name(None)), recipe);
+        }
+        let mut all: Option<Self> = None;
+        for modality in Modality::ALL.map(Modality::as_str) {
+            let path = folder.join(encoder::file_name(Some(modality)));
+            if path.exists() {
+                let one = Self::open(runtime, &path, recipe)?;
+                all = Some(one.after(all, Some(modality.to_owned())));
+            }
+        }
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        all.ok_or_else(|| EmbedError::Read(missing()))
+    }
+
+    /// This encoder for a modality, or for all, beside those before it.
+    #[must_use]
+    pub fn after(mut self, before: Option<Self>, modality: Option<String>) -> Self {
+        self.sessions.iter_mut().for_each(|(of, _)| of.clone_from(&modality));
+        let Some(mut all) = before else { return self };
+        let both = format!("{}{}", all.digest, self.digest);
+        all.digest = durable::sha256_hex(both.as_bytes());
+        all.sessions.append(&mut self.sessions);
+        all
+    }
+
+    /// Whether there is an encoder for each of these modalities.
+    ///
+    /// # Errors
+    /// [`EmbedError::NoEncoder`] with the first that has none.
+    pub fn check<'m>(
+        &self,
+        mut modalities: impl Iterator<Item = &'m str>,
+    ) -> Result<(), EmbedError> {
+        modalities.try_for_each(|modality| self.number(modality).map(|_| ()))
+    }
+
+    fn number(&self, modality: &str) -> Result<usize, EmbedError> {
+        let mut sessions = self.sessions.iter();
+        let number = sessions.position(|(of, _)| of.as_deref().is_none_or(|of| of == modality));
+        number.ok_or_else(|| {
+            let known: Vec<&str> = self.sessions.iter().flat_map(|(of, _)| of.as_deref()).collect();
+            EmbedError::NoEncoder { modality: modality.to_owned(), known: known.join(", ") }
         })
     }
 
@@ -150,16 +222,22 @@ impl Embedder {
     }
 
     /// Embeddings `[N, dim]` and projections `[N, projection]`, row by row, of N
-    /// views made by `fill`, which is given the number of the view and its voxels.
+    /// views of one modality made by `fill`, which is given the number of the view and
+    /// its voxels.
     ///
     /// # Errors
-    /// [`EmbedError::Runtime`].
+    /// [`EmbedError::Runtime`]; [`EmbedError::NoEncoder`].
     pub fn embed(
         &mut self,
         view: &view::Settings,
+        modality: &str,
         count: usize,
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Result<(Vec<f32>, Vec<f32>), EmbedError> {
+        let number = self.number(modality)?;
+        let Some((_, session)) = self.sessions.get_mut(number) else {
+            return Ok((Vec::new(), Vec::new()));
+        };
         let voxels = view.voxels();
         let batch = match view.slices {
             None => BATCH,
@@ -175,11 +253,39 @@ impl Embedder {
                 .for_each(|(n, values)| fill(first + n, values));
             let shape = view.shape(rows);
             let input = (encoder::INPUT, shape.as_slice(), views.as_slice());
-            let outputs =
-                runtime::run(&mut self.session, input, &[encoder::EMBEDDING, encoder::PROJECTION])?;
+            let outputs = runtime::run(session, input, &[encoder::EMBEDDING, encoder::PROJECTION])?;
             if let [h, z] = outputs.as_slice() {
                 embeddings.extend_from_slice(h);
                 projections.extend_from_slice(z);
+            }
+        }
+        Ok((embeddings, projections))
+    }
+
+    /// As [`Embedder::embed`], of views of the modalities given, each by its encoder.
+    ///
+    /// # Errors
+    /// As [`Embedder::embed`].
+    pub fn embed_each(
+        &mut self,
+        view: &view::Settings,
+        modalities: &[&str],
+        fill: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Result<(Vec<f32>, Vec<f32>), EmbedError> {
+        let numbers: Vec<usize> =
+            modalities.iter().map(|modality| self.number(modality)).collect::<Result<_, _>>()?;
+        let mut order: Vec<usize> = (0..numbers.len()).collect();
+        order.sort_by_key(|&row| numbers[row]);
+        let (mut embeddings, mut projections) = (Vec::new(), Vec::new());
+        for group in order.chunk_by(|&a, &b| numbers[a] == numbers[b]) {
+            let (modality, count) = (modalities[group[0]], group.len());
+            let (h, z) = self.embed(view, modality, count, |n, values| fill(group[n], values))?;
+            for (all, part) in [(&mut embeddings, h), (&mut projections, z)] {
+                let width = part.len() / count;
+                all.resize(width * numbers.len(), 0.0);
+                for (values, &row) in part.chunks_exact(width.max(1)).zip(group) {
+                    all[row * width..(row + 1) * width].copy_from_slice(values);
+                }
             }
         }
         Ok((embeddings, projections))
@@ -224,6 +330,7 @@ pub fn embed_all(
     request: &Request,
     progress: &Progress,
 ) -> Result<Embedded, EmbedError> {
+    embedder.check(request.volumes.iter().map(|volume| volume.row.modality.as_str()))?;
     durable::create_folder(request.folder)?;
     let part = |n: usize| request.folder.join(format!("part-{n:05}.parquet"));
     let mut done = Embedded { complete: true, ..Embedded::default() };
@@ -279,11 +386,12 @@ fn embed_part(
     let &Request { view, min_body_share, split, .. } = request;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     for volume in volumes {
-        let shares = volume.body_shares(view);
+        let (stack, shares) = (volume.stack(view.plane), volume.body_shares(view));
         let slices: Vec<usize> = (0..shares.len()).filter(|&k| shares[k] > 0.0).collect();
-        let (embeddings, _) = embedder.embed(view, slices.len(), |n, values| {
-            volume.sample(&view.grid(volume.slice_centre_mm(slices[n])), values);
-        })?;
+        let (embeddings, _) =
+            embedder.embed(view, &volume.row.modality, slices.len(), |n, values| {
+                volume.sample(&view.grid(stack.centre_mm(slices[n])), values);
+            })?;
         let enough: Vec<bool> = slices.iter().map(|&k| shares[k] >= min_body_share).collect();
         // A scan of a small part shows little everywhere: then all its slices count.
         let counted: Vec<bool> =
@@ -301,7 +409,7 @@ fn embed_part(
         rows.push(row(volume, split, "volume", None, centre, foreground));
         values.extend(mean);
         for &k in &slices {
-            let centre = volume.slice_centre_mm(k);
+            let centre = stack.centre_mm(k);
             rows.push(row(volume, split, "slice", Some(k as u32), centre, shares[k] as f32));
         }
         values.extend(embeddings);

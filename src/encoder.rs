@@ -6,6 +6,7 @@ mod imported;
 mod projector;
 mod resnet;
 mod settings;
+mod towers;
 mod vit;
 mod weights;
 
@@ -20,6 +21,7 @@ pub use builder::Mode;
 pub use projector::Projector;
 pub use resnet::ResNet;
 pub use settings::{Architecture, Settings};
+pub use towers::{Own, Towers};
 pub use vit::Vit;
 pub use weights::Weights;
 
@@ -70,6 +72,14 @@ pub enum EncoderError {
         /// The missing key.
         key: &'static str,
     },
+}
+
+/// The name of the file of an encoder that sees one modality, or all.
+pub fn file_name(modality: Option<&str>) -> String {
+    match modality {
+        Some(modality) => format!("encoder-{modality}.onnx"),
+        None => "encoder.onnx".to_owned(),
+    }
 }
 
 /// Names of the tensors of `encoder.onnx`.
@@ -244,6 +254,11 @@ impl Encoder {
     /// What whoever trains it should know of the file it came from.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
+    }
+
+    /// What each modality has of its own.
+    pub fn own(&self) -> Own {
+        self.settings.own
     }
 
     /// Width of the projection.

@@ -6,7 +6,6 @@ mod retrieval;
 
 use std::collections::BTreeMap;
 
-use glam::DVec3;
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -14,16 +13,16 @@ use serde::Serialize;
 use crate::{
     embed::{EmbedError, Embedder},
     objective::info_nce_loss,
-    pairing::{HELD_OUT, Kind, PairRow},
+    pairing::{HELD_OUT, Kind, PairRow, Side},
     table::record,
-    view::{self, Augment, ViewError, Volumes},
+    view::{self, Augments, ViewError, Volumes},
 };
 
 pub use geometry::{alignment, rank_me, uniformity};
 pub use retrieval::{Place, Retrieval, retrieval};
 
 /// How an encoder is evaluated, as a pipeline sets it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
     /// A retrieved slice counts as found within this many mm.
     pub tolerance_mm: f64,
@@ -32,7 +31,7 @@ pub struct Settings {
     /// Temperature of the bound.
     pub temperature: f32,
     /// How the two views of an augmented pair are changed.
-    pub augment: Augment,
+    pub augment: Augments,
     /// Seed of the draws.
     pub seed: u64,
 }
@@ -202,36 +201,32 @@ pub(crate) fn embed_pairs<'a>(
     view: &view::Settings,
     settings: &Settings,
 ) -> Result<Embedded<'a>, EvaluateError> {
-    let mut side = |which: u64| {
-        let places: Vec<_> = pairs
+    // A pair of a series that is not there is told before any is embedded.
+    for pair in &pairs {
+        for side in Side::BOTH {
+            volumes.get(pair.side(side).0)?;
+        }
+    }
+    let mut embed = |side: Side, which: u64| {
+        let modalities: Vec<&str> = pairs
             .iter()
-            .map(|pair| {
-                let (series, place) = if which == 0 {
-                    (&pair.anchor_series, pair.anchor_mm)
-                } else {
-                    (&pair.positive_series, pair.positive_mm)
-                };
-                let augmented = pair.kind == Kind::Augmented.as_str();
-                Ok((volumes.get(series)?, DVec3::from_array(place), augmented))
+            .map(|pair| match side {
+                Side::Anchor => pair.anchor_modality.as_str(),
+                Side::Positive => pair.positive_modality.as_str(),
             })
-            .collect::<Result<_, ViewError>>()?;
-        let places: Vec<(&view::Prepared, DVec3, bool)> = places;
-        Ok::<_, EvaluateError>(embedder.embed(view, places.len(), |n, values| {
-            let (volume, place, augmented) = places[n];
-            let grid = view.grid(place);
+            .collect();
+        embedder.embed_each(view, &modalities, |n, values| {
+            let pair = pairs[n];
             // Only an augmented pair needs augmentation: its two places are one.
-            if !augmented {
-                return volume.sample(&grid, values);
-            }
             let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
             rng.set_stream(2 * n as u64 + which);
-            let change = settings.augment.draw(view, &mut rng);
-            volume.sample(&change.apply_to_grid(&grid), values);
-            change.apply_to_values(values, &mut rng);
-        })?)
+            let augments = pair.is(Kind::Augmented).then_some((&settings.augment, &mut rng));
+            // The series are there, as was seen above.
+            let _ = pair.see(side, volumes, view, augments, values);
+        })
     };
-    let (anchors, anchor_projections) = side(0)?;
-    let (positives, positive_projections) = side(1)?;
+    let (anchors, anchor_projections) = embed(Side::Anchor, 0)?;
+    let (positives, positive_projections) = embed(Side::Positive, 1)?;
     Ok(Embedded { pairs, anchors, positives, anchor_projections, positive_projections })
 }
 

@@ -1,118 +1,30 @@
 //! Which two places show the same anatomy, and why.
 
 mod augmented;
+mod candidate;
+mod context;
 mod cross_modality;
 mod cross_slice;
+mod longitudinal;
+pub mod mask;
+mod multi_instance;
+mod remark;
+mod row;
+mod settings;
 mod split;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use glam::DVec3;
 use rayon::prelude::*;
-use serde::Serialize;
 
-use crate::{
-    table::record,
-    view::{self, Prepared, Volumes},
-};
+use crate::view::{self, Prepared, Stack, Volumes};
 
+use candidate::Candidates;
+pub use context::Direction;
+pub use remark::Remark;
+pub use row::{Kind, PairRow, Side};
+pub use settings::{DistanceLaw, Draw, Level, Settings, Weights};
 pub use split::{HELD_OUT, Split, TRAIN};
-
-/// Why two places are a positive pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// One place, seen twice through different augmentations (SimCLR).
-    Augmented,
-    /// Neighbouring slices of one series.
-    CrossSlice,
-    /// The same place in world mm in another modality.
-    CrossModality,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Augmented, Self::CrossSlice, Self::CrossModality];
-
-    /// The word used in tables and pipelines.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Augmented => "augmented",
-            Self::CrossSlice => "cross-slice",
-            Self::CrossModality => "cross-modality",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Which pairs are made, as a pipeline sets it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Settings {
-    /// Share of each kind in the training batches; 0 leaves it out.
-    pub weights: Weights,
-    /// Farthest that two slices of a cross-slice pair may lie apart, mm.
-    pub max_distance_mm: f64,
-    /// Least share of a view that the body must fill.
-    pub min_body_share: f64,
-    /// Share of the subjects that are held out from training.
-    pub held_out: f64,
-}
-
-/// A weight for each kind of pair.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Weights {
-    /// Of [`Kind::Augmented`].
-    pub augmented: f64,
-    /// Of [`Kind::CrossSlice`].
-    pub cross_slice: f64,
-    /// Of [`Kind::CrossModality`].
-    pub cross_modality: f64,
-}
-
-impl Weights {
-    /// The weight of a kind.
-    pub fn of(&self, kind: Kind) -> f64 {
-        match kind {
-            Kind::Augmented => self.augmented,
-            Kind::CrossSlice => self.cross_slice,
-            Kind::CrossModality => self.cross_modality,
-        }
-    }
-}
-
-record! {
-    /// A row of `pairs.parquet`: two places that show the same anatomy.
-    pub struct PairRow {
-        /// A word of [`Kind`].
-        pub kind: String,
-        /// `train` or `held-out`, the same for all pairs of a subject.
-        pub split: String,
-        /// The pipeline's name of the source.
-        pub source: String,
-        /// Pseudonym of the subject both places belong to.
-        pub subject: String,
-        /// Pseudonym of the anchor's series.
-        pub anchor_series: String,
-        /// Modality of the anchor.
-        pub anchor_modality: String,
-        /// RAS+ mm of the centre of the anchor's view.
-        pub anchor_mm: [f64; 3],
-        /// Pseudonym of the positive's series.
-        pub positive_series: String,
-        /// Modality of the positive.
-        pub positive_modality: String,
-        /// RAS+ mm of the centre of the positive's view.
-        pub positive_mm: [f64; 3],
-        /// mm between the two centres.
-        pub distance_mm: f64,
-        /// Why the two are a positive pair.
-        pub reason: String,
-    }
-}
 
 /// Why no pairs can be made.
 #[derive(Debug, thiserror::Error)]
@@ -131,50 +43,56 @@ pub enum PairError {
     /// All weights are zero.
     #[error("every kind of pair has weight 0")]
     NoKind,
+    /// A slab of fewer slices than context pairs need.
+    #[error("context pairs need view.depth = 3 or more; it is {depth}")]
+    Depth {
+        /// Slices of a view.
+        depth: usize,
+    },
 }
 
-/// A kind that was asked for and has no pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Missing {
-    /// The kind.
-    pub kind: Kind,
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let advice = match self.kind {
-            Kind::CrossModality => {
-                "no subject has two modalities in one frame of reference or session"
-            }
-            Kind::CrossSlice => {
-                "no two slices with enough body lie close enough; raise max_distance_mm"
-            }
-            Kind::Augmented => "no slice shows enough of the body; lower min_body_share",
-        };
-        write!(f, "no {} pair: {advice}", self.kind)
-    }
+/// The pairs of a cohort.
+#[derive(Debug)]
+pub struct Plan {
+    /// Every pair of the kinds asked for, in a fixed order.
+    pub pairs: Vec<PairRow>,
+    /// What is missing or was left out.
+    pub remarks: Vec<Remark>,
 }
 
 /// A volume with the slices that show enough of the body.
 struct Eligible<'a> {
     volume: &'a Prepared,
-    /// Indices k, ascending.
+    stack: Stack,
+    /// Numbers of slices in the stack, ascending.
     slices: Vec<usize>,
 }
 
-/// Every pair of the kinds asked for, in a fixed order, and the kinds that have
-/// none.
+impl Eligible<'_> {
+    /// Whether the slice at a place shows enough of the body.
+    fn shows(&self, place_mm: glam::DVec3) -> bool {
+        self.stack.at(place_mm).is_some_and(|n| self.slices.binary_search(&n).is_ok())
+    }
+}
+
+/// Every pair of the kinds asked for, and what is missing. Where a subject has
+/// more of a kind than `max_pairs`, a draw of the seed decides which are kept.
 ///
 /// # Errors
 /// [`PairError`] where no kind has a pair.
-pub fn pairs(
+pub fn plan(
     volumes: &Volumes,
     settings: &Settings,
     view: &view::Settings,
     split: &Split,
-) -> Result<(Vec<PairRow>, Vec<Missing>), PairError> {
-    if Kind::ALL.iter().all(|&kind| settings.weights.of(kind) <= 0.0) {
+    seed: u64,
+) -> Result<Plan, PairError> {
+    let asked = || Kind::ALL.into_iter().filter(|&kind| settings.weights.of(kind) > 0.0);
+    if asked().next().is_none() {
         return Err(PairError::NoKind);
+    }
+    if settings.weights.of(Kind::Context) > 0.0 && view.depth() < 3 {
+        return Err(PairError::Depth { depth: view.depth() });
     }
     let eligible: Vec<Eligible> = volumes
         .all()
@@ -182,58 +100,48 @@ pub fn pairs(
         .map(|volume| {
             let shares = volume.body_shares(view);
             let slices =
-                (0..shares.len()).filter(|&k| shares[k] >= settings.min_body_share).collect();
-            Eligible { volume, slices }
+                (0..shares.len()).filter(|&n| shares[n] >= settings.min_body_share).collect();
+            Eligible { volume, stack: volume.stack(view.plane), slices }
         })
         .collect();
     let mut subjects: BTreeMap<&str, Vec<&Eligible>> = BTreeMap::new();
     for volume in &eligible {
         subjects.entry(&volume.volume.row.subject).or_default().push(volume);
     }
-    let (mut all, mut missing) = (Vec::new(), Vec::new());
-    for kind in Kind::ALL.into_iter().filter(|&kind| settings.weights.of(kind) > 0.0) {
-        let before = all.len();
-        for volumes in subjects.values() {
+    let (mut pairs, mut remarks) = (Vec::new(), Vec::new());
+    let mut missing = Vec::new();
+    for kind in asked() {
+        let before = pairs.len();
+        let mut found = remark::Found::new(kind);
+        for (&subject, volumes) in &subjects {
+            let mut all = Candidates::new(kind, seed, subject);
             match kind {
-                Kind::Augmented => augmented::pairs(volumes, split, &mut all),
+                Kind::Augmented => augmented::candidates(volumes, &mut all),
                 Kind::CrossSlice => {
-                    cross_slice::pairs(volumes, settings.max_distance_mm, split, &mut all);
+                    cross_slice::candidates(volumes, settings.max_distance_mm, &mut all);
                 }
-                Kind::CrossModality => cross_modality::pairs(volumes, split, &mut all),
+                Kind::CrossModality => cross_modality::candidates(volumes, &mut all),
+                Kind::Longitudinal => longitudinal::candidates(volumes, &mut all),
+                Kind::MultiInstance => {
+                    multi_instance::candidates(volumes, settings.level, &mut all);
+                }
+                Kind::Context => context::candidates(volumes, settings.direction, &mut all),
             }
+            found.count(volumes, all.len());
+            found.left_out(all.limit(settings.max_pairs));
+            pairs.extend(all.into_rows(split));
         }
-        if all.len() == before {
-            missing.push(Missing { kind });
+        remarks.extend(found.remarks());
+        if pairs.len() == before {
+            missing.push(found.missing());
         }
     }
-    if all.is_empty() {
+    if pairs.is_empty() {
         let reasons = missing.iter().map(|m| format!("  {m}")).collect::<Vec<_>>().join("\n");
         let (volumes, subjects) = (eligible.len(), subjects.len());
         return Err(PairError::None { volumes, subjects, reasons });
     }
-    Ok((all, missing))
-}
-
-/// The row of a pair.
-fn row(
-    kind: Kind,
-    split: &Split,
-    (anchor, anchor_mm): (&Prepared, DVec3),
-    (positive, positive_mm): (&Prepared, DVec3),
-    reason: String,
-) -> PairRow {
-    PairRow {
-        kind: kind.as_str().to_owned(),
-        split: split.of(&anchor.row.subject).to_owned(),
-        source: anchor.row.source.clone(),
-        subject: anchor.row.subject.clone(),
-        anchor_series: anchor.row.series.clone(),
-        anchor_modality: anchor.row.modality.clone(),
-        anchor_mm: anchor_mm.to_array(),
-        positive_series: positive.row.series.clone(),
-        positive_modality: positive.row.modality.clone(),
-        positive_mm: positive_mm.to_array(),
-        distance_mm: anchor_mm.distance(positive_mm),
-        reason,
-    }
+    remarks.splice(0..0, missing);
+    remarks.extend(remark::of_cohort(&subjects, settings, split));
+    Ok(Plan { pairs, remarks })
 }

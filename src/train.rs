@@ -9,6 +9,7 @@ mod schedule;
 mod trained;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::mpsc::Receiver,
     time::Instant,
@@ -18,16 +19,16 @@ use serde::Serialize;
 
 use crate::{
     durable::DurableError,
-    encoder::{self, Encoder, EncoderError, Weights as EncoderWeights},
-    objective,
-    pairing::{PairRow, Weights},
+    encoder::{self, Encoder, EncoderError, Towers, Weights as EncoderWeights},
+    objective::{self, Objective},
+    pairing::{Draw, Kind, PairRow, Weights},
     progress::Progress,
     runtime::{Runtime, RuntimeError, StepSession},
     stop,
-    view::{self, Augment, ViewError, Volumes},
+    view::{self, Augments, ViewError, Volumes},
 };
 
-pub use batch::{Batch, BatchError, Sampler};
+pub use batch::{Batch, BatchError, BatchRemark, Sampler, Slot};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
 pub use monitor::MetricRow;
@@ -63,8 +64,10 @@ pub struct Settings {
     pub checkpoint_every: usize,
     /// Share of each kind of pair in a batch.
     pub weights: Weights,
+    /// How batches are drawn, and who is no negative of whom.
+    pub draw: Draw,
     /// How views are changed.
-    pub augment: Augment,
+    pub augment: Augments,
     /// Seed of the parameters and of every draw.
     pub seed: u64,
 }
@@ -100,6 +103,15 @@ pub enum TrainError {
     /// The encoder could not be written.
     #[error("the encoder cannot be written")]
     Write(#[source] std::io::Error),
+    /// CPC without anything to predict from.
+    #[error(
+        "the objective \"cpc\" predicts from contexts, and none of the {pairs} training pairs is one; \
+         raise view.depth and pairs.context, or choose another objective"
+    )]
+    NoContext {
+        /// Training pairs.
+        pairs: usize,
+    },
     /// The thread that samples batches ended early.
     #[error("no batch came for step {step}")]
     NoBatch {
@@ -123,8 +135,9 @@ pub enum TrainError {
 /// How training ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The encoder's weights.
-    pub weights: EncoderWeights,
+    /// The weights of the encoder of each modality; of the one encoder without a modality
+    /// where it sees all.
+    pub encoders: Vec<(Option<String>, EncoderWeights)>,
     /// What scores of projections are divided by at the end.
     pub temperature: f32,
     /// One row a step, those of earlier runs included.
@@ -167,11 +180,25 @@ pub fn train(
     settings: &Settings,
     progress: &Progress,
 ) -> Result<Outcome, TrainError> {
-    let sampler = Sampler::new(task.pairs, settings)?;
-    let mut weights = task.encoder.initial_weights(settings.seed);
-    let trained =
-        Trained::new(task.encoder.layout(), task.encoder.projection(), &settings.objective)?;
-    let plan = graph::build(task.encoder, &trained, &weights, settings, view, runtime.kernels())?;
+    if settings.objective.kind == Objective::Cpc
+        && !task.pairs.iter().any(|pair| pair.is(Kind::Context))
+    {
+        return Err(TrainError::NoContext { pairs: task.pairs.len() });
+    }
+    let sampler = match task.encoder.own().any() {
+        true => Sampler::with_slots(task.pairs, settings),
+        false => Sampler::new(task.pairs, settings),
+    };
+    let sampler = sampler?.with_queue(settings.objective.kind.queue_len());
+    for remark in sampler.remarks() {
+        progress.note(&format!("WARNING: {remark}"));
+    }
+    let towers = Towers::new(task.encoder, &modalities(&sampler))?;
+    let rows = rows(&towers, &sampler, settings.batch);
+    let mut weights = towers.initial_weights(settings.seed)?;
+    let trained = Trained::new(towers.layout(), task.encoder.projection(), &settings.objective)?;
+    let plan =
+        graph::build((&towers, &rows), &trained, &weights, settings, view, runtime.kernels())?;
     let names: Vec<&str> = plan.state.iter().map(|variable| variable.name.as_str()).collect();
     let mut state = match State::open(&task.checkpoint, task.digest, &names)? {
         Some(state) if task.resume => state,
@@ -186,7 +213,8 @@ pub fn train(
     progress.resume_from(first * pairs);
     let mut session =
         StepSession::new(runtime, &plan.model, &state.variables, &plan.inputs, &plan.outputs)?;
-    let mut monitor = Monitor::open(runtime, task, view, settings, &state.metrics, progress)?;
+    let mut monitor =
+        Monitor::open(runtime, task, view, settings, &towers, &state.metrics, progress)?;
     let mut complete = true;
     let result = std::thread::scope(|scope| {
         let batches = batch::produce(scope, &sampler, task.volumes, view, settings, first);
@@ -205,7 +233,7 @@ pub fn train(
             if monitor.is_due(step) {
                 state.take(session.state()?);
                 give(&mut weights, &state, &trained)?;
-                monitor.look(&mut row, &weights)?;
+                monitor.look(&mut row, &towers.weights(&weights)?)?;
             }
             state.metrics.push(row);
             state.step = step + 1;
@@ -231,7 +259,8 @@ pub fn train(
     let learned = give(&mut weights, &state, &trained)?;
     let scheduled = settings.objective.temperature.at(settings.steps, settings.steps);
     let temperature = learned.unwrap_or(scheduled);
-    Ok(Outcome { weights, temperature, metrics: state.metrics, complete })
+    let encoders = towers.weights(&weights)?;
+    Ok(Outcome { encoders, temperature, metrics: state.metrics, complete })
 }
 
 /// Gives an encoder what is trained of it and its running averages; returns the
@@ -245,6 +274,25 @@ fn give(
     weights.trained = trained.of_encoder(&flat)?;
     weights.buffers = state.values(graph::BUFFERS);
     Ok(trained.temperature(&flat))
+}
+
+/// The modalities of a batch, each once, in the order of their names; none where they
+/// change from batch to batch.
+fn modalities(sampler: &Sampler) -> Vec<String> {
+    let of_slot = |slot: &Slot| [slot.anchor_modality.clone(), slot.positive_modality.clone()];
+    let all: BTreeSet<String> = sampler.slots().iter().flat_map(of_slot).collect();
+    all.into_iter().collect()
+}
+
+/// The number of the tower that sees each of the 2 K views of a batch.
+fn rows(towers: &Towers, sampler: &Sampler, batch: usize) -> Vec<usize> {
+    let number = |modality: &str| towers.number(modality).unwrap_or_default();
+    let slots = sampler.slots();
+    if slots.is_empty() {
+        return vec![0; 2 * batch];
+    }
+    let anchors = slots.iter().map(|slot| number(&slot.anchor_modality));
+    anchors.chain(slots.iter().map(|slot| number(&slot.positive_modality))).collect()
 }
 
 /// Makes one step, of one batch or of several, and says how it went.
@@ -333,6 +381,41 @@ pub fn metadata(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Settings for tests of what needs some of them.
+    pub(super) fn settings() -> Settings {
+        Settings {
+            steps: 100,
+            batch: 8,
+            accumulate: 1,
+            optimizer: OptimizerKind::AdamW,
+            precision: Precision::F32,
+            learning_rate: 1.0,
+            warmup: 10,
+            weight_decay: 0.0,
+            objective: objective::Settings {
+                kind: Objective::NtXent,
+                temperature: objective::Temperature::Fixed(0.1),
+            },
+            clip_norm: 1.0,
+            checkpoint_every: 10,
+            weights: Weights { augmented: 1.0, ..Weights::default() },
+            draw: Draw {
+                distance_law: crate::pairing::DistanceLaw::Uniform,
+                max_subject_share: 1.0,
+                rules: crate::pairing::mask::Rules {
+                    within_mm: 0.0,
+                    unplaced: false,
+                    subject: false,
+                    template_mm: 0.0,
+                    soft_positives_mm: 0.0,
+                    plane: view::Plane::Axial,
+                },
+            },
+            augment: Augments::default(),
+            seed: 0,
+        }
+    }
 
     #[test]
     fn metadata_holds_the_recipe() {

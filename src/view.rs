@@ -1,9 +1,14 @@
 //! What the encoder sees: a sampling grid in world mm laid over a volume.
 
 pub mod augment;
+mod sample;
 mod settings;
+mod stack;
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use glam::DVec3;
 
@@ -11,11 +16,14 @@ use crate::{
     geometry::Grid,
     io::image::{ImageError, Mapped},
     prepare::VolumeRow,
-    resample::linear,
 };
 
-pub use augment::{Augment, Augmentation};
-pub use settings::{Settings, Slices};
+pub use augment::{Augment, Augmentation, Augments};
+pub use settings::{Form, Plane, Settings, Slices};
+pub use stack::Stack;
+
+/// How the world of a template begins, the only one that subjects share.
+pub const TEMPLATE: &str = "template-";
 
 /// Prepared volumes, mapped into memory.
 pub struct Volumes {
@@ -26,6 +34,10 @@ pub struct Volumes {
 pub struct Prepared {
     /// Its row in `volumes.parquet`.
     pub row: VolumeRow,
+    /// The coordinate system that its mm are in: the pseudonym of the frame of
+    /// reference, of the session where none is stated, or the name of a template.
+    /// Places can be compared only where subject and world are equal.
+    pub world: String,
     /// From the row: the file's affine is rounded to f32.
     grid: Grid,
     mapped: Mapped,
@@ -49,6 +61,14 @@ pub enum ViewError {
         /// Pseudonym of the series.
         series: String,
     },
+    /// A prepared volume, or its row, holds what is no number.
+    #[error("the prepared volume {series} has a {what} that is not finite; prepare again")]
+    NotFinite {
+        /// Pseudonym of the series.
+        series: String,
+        /// Of what.
+        what: &'static str,
+    },
     /// A pair names a series that was not prepared.
     #[error("the series {series} was not prepared; make the pairs again")]
     Unknown {
@@ -71,10 +91,26 @@ impl Volumes {
                 if mapped.grid().shape != row.grid().shape {
                     return Err(ViewError::Changed { series: row.series });
                 }
-                Ok((row.series.clone(), Prepared { grid: row.grid(), row, mapped }))
+                if let Some(what) = not_finite(&row, &mapped) {
+                    return Err(ViewError::NotFinite { series: row.series, what });
+                }
+                let world = row.frame_of_reference.as_ref().unwrap_or(&row.session).clone();
+                Ok((row.series.clone(), Prepared { grid: row.grid(), world, row, mapped }))
             })
             .collect::<Result<_, ViewError>>()?;
         Ok(Self { by_series })
+    }
+
+    /// The same volumes, where those of some sources lie in the template that
+    /// stands beside the source's name.
+    #[must_use]
+    pub fn in_templates(mut self, templates: &BTreeMap<String, String>) -> Self {
+        for volume in self.by_series.values_mut() {
+            if let Some(template) = templates.get(&volume.row.source) {
+                volume.world = format!("{TEMPLATE}{template}");
+            }
+        }
+        self
     }
 
     /// The prepared volume of a series.
@@ -93,62 +129,75 @@ impl Volumes {
     }
 }
 
+/// What of a prepared volume is no number. Its voxels are integers, and become
+/// numbers by these.
+fn not_finite(row: &VolumeRow, mapped: &Mapped) -> Option<&'static str> {
+    let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+    let slope = f64::from(mapped.slope());
+    if !finite(&[slope]) || slope == 0.0 {
+        return Some("scale of its voxels");
+    }
+    if !finite(&row.affine) || !finite(&row.centre_mm) {
+        return Some("place");
+    }
+    let levels = [row.background, row.foreground_above].map(f64::from);
+    (!finite(&levels)).then_some("background or foreground level")
+}
+
 impl Prepared {
     /// Fills `values`, `[slice, row, column]` in C order, with the normalised
     /// intensities on a view's grid; outside the volume they are background.
     pub fn sample(&self, view: &Grid, values: &mut [f32]) {
-        let voxels = self.mapped.voxels();
+        self.sampler().sample(view, values);
+    }
+
+    fn sampler(&self) -> sample::Sampler<'_> {
         let slope = self.mapped.slope();
-        let outside = self.row.background / slope;
-        let voxel_from_view = self.grid.ras_from_voxel.inverse() * view.ras_from_voxel;
-        let [columns, rows, _] = view.shape;
-        for (n, line) in values.chunks_exact_mut(columns).enumerate() {
-            let (slice, row) = ((n / rows) as f64, (n % rows) as f64);
-            for (column, value) in line.iter_mut().enumerate() {
-                let at = voxel_from_view.transform_point3(DVec3::new(column as f64, row, slice));
-                *value = linear(&voxels, at, outside) * slope;
-            }
+        sample::Sampler {
+            voxels: self.mapped.voxels(),
+            voxel_from_ras: self.grid.ras_from_voxel.inverse(),
+            slope,
+            outside: self.row.background / slope,
         }
     }
 
-    /// RAS+ mm of the centre of the view of slice k: the middle of the body, in
-    /// the slice's plane.
-    pub fn slice_centre_mm(&self, k: usize) -> DVec3 {
-        let centre = DVec3::from_array(self.row.centre_mm);
-        let z = self.grid.world_mm(DVec3::new(0.0, 0.0, k as f64)).z;
-        DVec3::new(centre.x, centre.y, z)
+    /// Where the voxels lie.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
     }
 
-    /// The slice nearest to a z in mm, where there is one within half a spacing.
-    pub fn slice_at_mm(&self, z_mm: f64) -> Option<usize> {
-        let grid = &self.grid;
-        let k = (z_mm - grid.ras_from_voxel.translation.z) / grid.spacing_mm()[2];
-        let inside = k > -0.5 && k < grid.shape[2] as f64 - 0.5;
-        inside.then(|| k.round().max(0.0) as usize)
+    /// The places of its views, along the normal of a plane.
+    pub fn stack(&self, plane: Plane) -> Stack {
+        Stack::new(&self.grid, DVec3::from_array(self.row.centre_mm), plane)
     }
 
-    /// Of the view of every slice, the share that the body fills; a box counts
-    /// each of its slices as the nearest one of the volume.
+    /// Of the view of every slice of the [`Stack`], the share that the body fills;
+    /// a slab or box counts each of its slices as the nearest one of the volume.
     pub fn body_shares(&self, settings: &Settings) -> Vec<f64> {
-        let grid = &self.grid;
-        let [sx, sy, _] = grid.spacing_mm();
+        let stack = self.stack(settings.plane);
         let threshold = (self.row.foreground_above / self.mapped.slope()).round() as i16;
-        let of_plane: Vec<f64> = (0..grid.shape[2])
-            .map(|k| {
-                let slice = self.mapped.slice(k).unwrap_or_default();
-                let body = slice.iter().filter(|&&v| v > threshold).count();
-                (body as f64 * sx * sy / settings.area_mm2()).min(1.0)
-            })
+        let [ni, nj, _] = self.grid.shape;
+        let line = |k: usize, j: usize| {
+            let slice = self.mapped.slice(k).unwrap_or_default();
+            slice.get(j * ni..(j + 1) * ni).unwrap_or_default()
+        };
+        debug_assert_eq!(self.mapped.slice(0).map_or(0, <[i16]>::len), ni * nj);
+        let of_plane: Vec<f64> = stack
+            .counts(line, |value| value > threshold)
+            .into_iter()
+            .map(|body| (stack.area_mm2(body) / settings.area_mm2()).min(1.0))
             .collect();
-        let Some(Slices { depth, .. }) = settings.slices else { return of_plane };
-        (0..grid.shape[2])
-            .map(|k| {
-                let view = settings.grid(self.slice_centre_mm(k));
-                let sum: f64 = (0..depth)
-                    .map(|slice| view.world_mm(DVec3::new(0.0, 0.0, slice as f64)).z)
-                    .filter_map(|z_mm| of_plane.get(self.slice_at_mm(z_mm)?))
+        if settings.slices.is_none() {
+            return of_plane;
+        }
+        (0..stack.len())
+            .map(|n| {
+                let view = settings.grid(stack.centre_mm(n));
+                let sum: f64 = (0..settings.depth())
+                    .map(|slice| view.world_mm(DVec3::new(0.0, 0.0, slice as f64)))
+                    .filter_map(|place| of_plane.get(stack.at(place)?))
                     .sum();
-                sum / depth as f64
+                sum / settings.depth() as f64
             })
             .collect()
     }
@@ -204,11 +253,14 @@ mod tests {
     }
 
     fn plane(size: usize, pixel_mm: f64) -> Settings {
-        Settings { size, pixel_mm, slices: None }
+        Settings { size, pixel_mm, plane: Plane::Axial, slices: None }
     }
 
     fn boxed(size: usize, pixel_mm: f64, depth: usize, slice_mm: f64) -> Settings {
-        Settings { slices: Some(Slices { depth, slice_mm }), ..plane(size, pixel_mm) }
+        Settings {
+            slices: Some(Slices { depth, slice_mm, form: Form::Box }),
+            ..plane(size, pixel_mm)
+        }
     }
 
     fn sampled(volume: &Prepared, settings: &Settings, grid: &Grid) -> Vec<f32> {
@@ -278,7 +330,7 @@ mod tests {
         };
         let seen = |settings: &Settings, seed: u64| -> Vec<u32> {
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-            let change = augment.draw(settings, &mut rng);
+            let change = augment.draw(settings, settings.is_box(), &mut rng);
             let grid = settings.grid(DVec3::new(2.3, 14.1, 4.7));
             let mut values = sampled(volume, settings, &change.apply_to_grid(&grid));
             change.apply_to_values(&mut values, &mut rng);
@@ -294,12 +346,96 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let volumes = ramp(folder.path());
         let volume = volumes.get("ser").unwrap();
-        assert_eq!(volume.slice_centre_mm(2), DVec3::new(3.0, 15.0, 5.0));
-        assert_eq!(volume.slice_at_mm(5.4), Some(2));
-        assert_eq!(volume.slice_at_mm(0.1), Some(0));
-        assert_eq!(volume.slice_at_mm(-0.1), None);
-        assert_eq!(volume.slice_at_mm(10.1), None);
+        let axial = volume.stack(Plane::Axial);
+        assert_eq!((axial.len(), axial.step_mm()), (5, 2.0));
+        assert_eq!(axial.centre_mm(2), DVec3::new(3.0, 15.0, 5.0));
+        let at = |z| axial.at(DVec3::new(90.0, -90.0, z));
+        assert_eq!([at(5.4), at(0.1), at(-0.1), at(10.1)], [Some(2), Some(0), None, None]);
+        // Coronal slices follow one another towards posterior, sagittal ones to the right.
+        let coronal = volume.stack(Plane::Coronal);
+        assert_eq!((coronal.len(), coronal.centre_mm(0)), (6, DVec3::new(3.0, 20.0, 5.0)));
+        assert_eq!(coronal.centre_mm(5), DVec3::new(3.0, 10.0, 5.0));
+        assert_eq!(coronal.at(DVec3::new(0.0, 18.3, 0.0)), Some(1));
+        let sagittal = volume.stack(Plane::Sagittal);
+        assert_eq!((sagittal.len(), sagittal.centre_mm(7)), (8, DVec3::new(10.0, 15.0, 5.0)));
         assert!(volumes.get("other").is_err());
+    }
+
+    /// The same volume, its grid turned about its middle, as alignment does.
+    fn turned(mut volumes: Volumes, angle: f64) -> Volumes {
+        use glam::DAffine3;
+        let volume = volumes.by_series.get_mut("ser").unwrap();
+        let centre = DVec3::from_array(volume.row.centre_mm);
+        let about = DAffine3::from_translation(centre)
+            * DAffine3::from_rotation_x(angle)
+            * DAffine3::from_translation(-centre);
+        volume.grid.ras_from_voxel = about * volume.grid.ras_from_voxel;
+        volumes
+    }
+
+    #[test]
+    fn the_slices_of_an_oblique_grid_lie_across_the_world() {
+        let folder = tempfile::tempdir().unwrap();
+        let straight = ramp(folder.path());
+        let before = straight.get("ser").unwrap().body_shares(&plane(10, 2.0));
+        let volumes = turned(ramp(folder.path()), 0.1);
+        let volume = volumes.get("ser").unwrap();
+        let stack = volume.stack(Plane::Axial);
+        assert_eq!(stack.len(), 5);
+        for n in 0..5 {
+            let centre = stack.centre_mm(n);
+            assert_eq!((centre.x, centre.y), (3.0, 15.0));
+            assert_eq!(stack.at(centre), Some(n));
+            assert_eq!(stack.at(centre + DVec3::new(50.0, 9.0, 0.4)), Some(n));
+            // Each lies on a plane of the grid: 2 mm across it, further along z.
+            let voxel = volume.grid.ras_from_voxel.inverse().transform_point3(centre);
+            assert!((voxel.z - n as f64).abs() < 1e-9, "{voxel}");
+        }
+        assert!((stack.step_mm() - 2.0 / 0.1_f64.cos()).abs() < 1e-9);
+        // Nearly all of the body is counted, as in the straight volume.
+        let shares = volume.body_shares(&plane(10, 2.0));
+        let sums = [before, shares].map(|shares| shares.iter().sum::<f64>());
+        assert!((sums[1] / sums[0] - 1.0).abs() < 0.1, "{sums:?}");
+        // A quarter turn makes another axis of the grid the normal's.
+        let quarter = turned(ramp(folder.path()), std::f64::consts::FRAC_PI_2);
+        let stack = quarter.get("ser").unwrap().stack(Plane::Axial);
+        assert_eq!(stack.len(), 6);
+        assert!((stack.step_mm() - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn every_plane_shows_its_places_and_no_mirror_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = ramp(folder.path());
+        let volume = volumes.get("ser").unwrap();
+        for plane in [Plane::Axial, Plane::Coronal, Plane::Sagittal] {
+            let settings = Settings { plane, ..boxed(3, 1.5, 3, 1.25) };
+            let grid = settings.grid(DVec3::new(2.0, 14.0, 4.0));
+            assert!(grid.ras_from_voxel.matrix3.determinant() > 0.0, "{plane}");
+            let values = sampled(volume, &settings, &grid);
+            for (n, value) in values.iter().enumerate() {
+                let voxel = DVec3::new((n % 3) as f64, (n / 3 % 3) as f64, (n / 9) as f64);
+                let p = grid.world_mm(voxel);
+                let expected = 0.5 * (p.x + 100.0 * p.y + 1000.0 * p.z);
+                assert!((f64::from(*value) - expected).abs() < 0.01, "{plane} {voxel}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = ramp(folder.path()).get("ser").unwrap().row.clone();
+        let mut affine = row.affine;
+        affine[3] = f64::NAN;
+        for (wrong, what) in [
+            (VolumeRow { affine, ..row.clone() }, "place"),
+            (VolumeRow { background: f32::NAN, ..row.clone() }, "background"),
+            (VolumeRow { foreground_above: f32::INFINITY, ..row }, "background"),
+        ] {
+            let error = Volumes::open(folder.path(), vec![wrong]).err().unwrap().to_string();
+            assert!(error.contains(what) && error.contains("ser"), "{error}");
+        }
     }
 
     #[test]

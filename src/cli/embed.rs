@@ -18,7 +18,8 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     }
     stamp.clear()?;
     let runtime = Runtime::open(config.device, config.threads)?;
-    let mut embedder = Embedder::open(&runtime, &job.path("encoder.onnx"), &config.recipe())?;
+    let (own, recipe) = (config.encoder.own, config.recipe());
+    let mut embedder = Embedder::of_results(&runtime, &config.out, own, &recipe)?;
     let volumes = job.volumes()?;
     let request = Request {
         volumes: volumes.all(),

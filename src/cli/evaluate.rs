@@ -32,8 +32,8 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let volumes = job.volumes()?;
     let progress = Progress::new("evaluate", "encoders", 2);
     let mut rows = Vec::new();
-    let trained = Embedder::open(&runtime, &job.path("encoder.onnx"), &recipe)?;
-    let mut settings = config.evaluate;
+    let trained = Embedder::of_results(&runtime, &config.out, config.encoder.own, &recipe)?;
+    let mut settings = config.evaluate.clone();
     // one that was learned or ran on a schedule; the same for both encoders
     settings.temperature = trained.temperature().unwrap_or(settings.temperature);
     for (name, mut embedder) in

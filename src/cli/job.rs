@@ -89,7 +89,8 @@ impl Job {
 
     /// The prepared volumes, mapped.
     pub fn volumes(&self) -> anyhow::Result<Volumes> {
-        Ok(Volumes::open(&self.config.out, self.volume_rows()?)?)
+        let volumes = Volumes::open(&self.config.out, self.volume_rows()?)?;
+        Ok(volumes.in_templates(&self.config.pairs.templates))
     }
 
     /// Who is trained on and who is held out.

@@ -19,10 +19,12 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     }
     stamp.clear()?;
     let split = job.split(&job.volume_rows()?);
-    let (pairs, missing) = pairing::pairs(&job.volumes()?, &config.pairs, &config.view, &split)?;
-    for kind in &missing {
-        say("pairs", &format!("WARNING: {kind}"));
+    let plan = pairing::plan(&job.volumes()?, &config.pairs, &config.view, &split, config.seed)?;
+    for remark in &plan.remarks {
+        let warning = if remark.is_warning() { "WARNING: " } else { "" };
+        say("pairs", &format!("{warning}{remark}"));
     }
+    let pairs = plan.pairs;
     if split.held_out_count() == 0 {
         say("pairs", "WARNING: no subject is held out, so the encoder cannot be evaluated");
     }

@@ -1,11 +1,16 @@
 //! `mivox train`
 
+use std::path::PathBuf;
+
+use anyhow::Context;
+
 use super::job::{Job, say};
 use crate::{
-    encoder::Encoder,
+    encoder::{self, Encoder},
     pairing::{HELD_OUT, PairRow, TRAIN},
     progress::Progress,
     runtime::Runtime,
+    study::Modality,
     table,
     train::{
         self, MetricRow, Task,
@@ -23,7 +28,7 @@ pub(super) struct Alarmed {
 
 const STOPPED: &str = "It was stopped, its state is saved: without --strict, or with the alarm \
                        in monitor.silence, it goes on (train: with --resume)";
-const FINISHED: &str = "All steps had been made, and encoder.onnx is written";
+const FINISHED: &str = "All steps had been made, and the encoder is written";
 
 pub(super) fn run(job: &Job, resume: bool, strict: bool) -> anyhow::Result<bool> {
     let config = &job.config;
@@ -31,8 +36,10 @@ pub(super) fn run(job: &Job, resume: bool, strict: bool) -> anyhow::Result<bool>
     let source = encoder.source_digest();
     let depends = (&config.train, &config.encoder, source, &config.view, config.recipe());
     let stamp = job.stamp("train", Some("pairs"), &depends)?;
-    let outputs = ["encoder.onnx", "metrics.parquet"].map(|name| job.path(name));
-    if stamp.is_set(&outputs) {
+    let mut outputs = encoder_files(job);
+    let trained = !outputs.is_empty();
+    outputs.push(job.path("metrics.parquet"));
+    if trained && stamp.is_set(&outputs) {
         say("train", "unchanged");
         let metrics: Vec<MetricRow> = table::read(&job.path("metrics.parquet"))?;
         judge(&monitor::raised(&metrics, &config.monitor), strict, FINISHED)?;
@@ -82,7 +89,13 @@ pub(super) fn run(job: &Job, resume: bool, strict: bool) -> anyhow::Result<bool>
     summarise(job, &outcome.metrics, &encoder);
     let metadata =
         train::metadata(&config.recipe(), stamp.digest(), config.seed, outcome.temperature);
-    train::write_encoder(&job.path("encoder.onnx"), &encoder, &outcome.weights, metadata)?;
+    for stale in encoder_files(job) {
+        std::fs::remove_file(stale).context("the encoder of an earlier run cannot be removed")?;
+    }
+    for (modality, weights) in &outcome.encoders {
+        let path = job.path(&encoder::file_name(modality.as_deref()));
+        train::write_encoder(&path, &encoder, weights, metadata.clone())?;
+    }
     stamp.set()?;
     // What it was for is done; a failure to remove it costs only space.
     let _ = std::fs::remove_file(checkpoint);
@@ -101,6 +114,13 @@ fn judge(raised: &[Raised], strict: bool, next: &'static str) -> anyhow::Result<
     }
     say("train", &format!("WARNING: {alarms}; docs/monitoring.md says what to do"));
     Ok(())
+}
+
+/// The encoders' files that are there.
+fn encoder_files(job: &Job) -> Vec<PathBuf> {
+    let modalities = Modality::ALL.map(|modality| Some(modality.as_str()));
+    let names = std::iter::once(None).chain(modalities).map(encoder::file_name);
+    names.map(|name| job.path(&name)).filter(|path| path.exists()).collect()
 }
 
 fn summarise(job: &Job, metrics: &[MetricRow], encoder: &Encoder) {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{ConfigError, within};
-use crate::view::Augment;
+use crate::view::{Augment, Augments};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,7 +30,11 @@ impl Default for RawAugment {
 }
 
 impl RawAugment {
-    pub fn check(&self) -> Result<Augment, ConfigError> {
+    pub fn check(&self) -> Result<Augments, ConfigError> {
+        Ok(Augments { of: Default::default(), all: self.one()? })
+    }
+
+    fn one(&self) -> Result<Augment, ConfigError> {
         Ok(Augment {
             shift_mm: within("augment.shift_mm", self.shift_mm, 0.0, 1000.0, "0 to 1000")?,
             rotate_deg: within("augment.rotate_deg", self.rotate_deg, 0.0, 180.0, "0 to 180")?,

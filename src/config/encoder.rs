@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{ConfigError, within};
-use crate::encoder::{Architecture, Projector, ResNet, Settings, Vit};
+use crate::encoder::{Architecture, Own, Projector, ResNet, Settings, Vit};
 
 /// What `architecture` may say.
 const ARCHITECTURES: &str = "\"vit\", \"vit-tiny\", \"vit-small\", \"resnet-18\", \"resnet-50\", \
@@ -24,6 +24,8 @@ pub(super) struct RawEncoder {
     pub weights: Option<PathBuf>,
     pub train_last: Option<usize>,
     pub projection: usize,
+    pub per: String,
+    pub projector_per: String,
 }
 
 impl Default for RawEncoder {
@@ -39,6 +41,8 @@ impl Default for RawEncoder {
             weights: None,
             train_last: None,
             projection: 128,
+            per: "all".to_owned(),
+            projector_per: "all".to_owned(),
         }
     }
 }
@@ -68,6 +72,10 @@ impl RawEncoder {
             architecture,
             projection: expander.unwrap_or(self.projection),
             projector: expander.map_or(Projector::Mlp, |_| Projector::Expander),
+            own: Own {
+                encoder: of_modality("encoder.per", &self.per)?,
+                projector: of_modality("encoder.projector_per", &self.projector_per)?,
+            },
             weights: self.weights.map(|path| folder.join(path)),
             train_last: self.train_last,
         })
@@ -122,5 +130,17 @@ impl RawEncoder {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether each modality has one of its own.
+fn of_modality(key: &'static str, word: &str) -> Result<bool, ConfigError> {
+    match word {
+        "all" => Ok(false),
+        "modality" => Ok(true),
+        _ => {
+            let (value, range) = (format!("{word:?}"), "\"all\" or \"modality\"");
+            Err(ConfigError::Range { key, value, range })
+        }
     }
 }

@@ -63,6 +63,7 @@ pub(super) struct RawSource {
     pub path: PathBuf,
     pub pattern: Option<String>,
     pub modality: Option<String>,
+    pub template: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,12 @@
 use serde::Deserialize;
 
 use super::{ConfigError, require, within, word};
-use crate::{objective, pairing::Weights, train::Settings, view::Augment};
+use crate::{
+    objective,
+    pairing::{Draw, Weights},
+    train::Settings,
+    view::Augments,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,13 +43,14 @@ impl Default for RawTrain {
 }
 
 impl RawTrain {
-    /// How an encoder is trained by an objective on pairs of these weights, seen
+    /// How an encoder is trained by an objective on pairs of these weights, drawn like this and seen
     /// through these changes.
     pub fn check(
         &self,
         objective: objective::Settings,
         weights: Weights,
-        augment: Augment,
+        draw: Draw,
+        augment: Augments,
         seed: u64,
     ) -> Result<Settings, ConfigError> {
         within("train.steps", self.steps as f64, 1.0, 1e8, "1 to 100 million")?;
@@ -68,6 +74,7 @@ impl RawTrain {
             clip_norm: self.clip_norm,
             checkpoint_every: self.checkpoint_every,
             weights,
+            draw,
             augment,
             seed,
         })

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{ConfigError, within};
+use super::{ConfigError, within, word};
 use crate::view::{Settings, Slices};
 
 #[derive(Deserialize)]
@@ -12,11 +12,21 @@ pub(super) struct RawView {
     pub pixel_mm: f64,
     pub depth: usize,
     pub slice_mm: Option<f64>,
+    pub plane: String,
+    #[serde(rename = "as")]
+    pub form: String,
 }
 
 impl Default for RawView {
     fn default() -> Self {
-        Self { size: 96, pixel_mm: 2.5, depth: 1, slice_mm: None }
+        Self {
+            size: 96,
+            pixel_mm: 2.5,
+            depth: 1,
+            slice_mm: None,
+            plane: "axial".to_owned(),
+            form: "box".to_owned(),
+        }
     }
 }
 
@@ -27,10 +37,12 @@ impl RawView {
         within("view.depth", self.depth as f64, 1.0, 256.0, "1 to 256")?;
         let slice_mm = self.slice_mm.unwrap_or(self.pixel_mm);
         within("view.slice_mm", slice_mm, 0.05, 50.0, "0.05 to 50")?;
+        let (plane, form) = (word("view.plane", &self.plane)?, word("view.as", &self.form)?);
         Ok(Settings {
             size: self.size,
             pixel_mm: self.pixel_mm,
-            slices: (self.depth > 1).then_some(Slices { depth: self.depth, slice_mm }),
+            plane,
+            slices: (self.depth > 1).then_some(Slices { depth: self.depth, slice_mm, form }),
         })
     }
 }

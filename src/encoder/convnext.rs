@@ -20,7 +20,7 @@ const DEVIATION: f32 = 0.02;
 /// First value of the layer scale.
 const LAYER_SCALE: f32 = 1e-6;
 
-/// From views `[N, 1, H, W]` to embeddings `[N, 768]`.
+/// From views `[N, C, H, W]` to embeddings `[N, 768]`.
 pub(super) fn forward(b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
     let mut x = views;
     for (stage, (blocks, channels)) in STAGES.into_iter().enumerate() {

@@ -45,10 +45,20 @@ impl Imported {
             return refuse("a network of one input", received);
         };
         let mut wanted = view.shape(1);
+        let of_view = wanted[1];
         let Some(channels) = input.shape.get(1).copied().flatten() else {
             let received = format!("an input of shape {:?}", input.shape);
             return refuse("an input [N, C, H, W] or [N, C, D, H, W] whose C is known", received);
         };
+        if of_view != 1 && of_view != channels {
+            return Err(EncoderError::Shape {
+                requirement: "view.depth slices as channels, or view.depth = 1 for the view in \
+                              each channel",
+                received: format!(
+                    "view.depth = {of_view} and {channels} channels in the ONNX file"
+                ),
+            });
+        }
         wanted[1] = channels;
         let fits = |(own, wanted): (&Option<usize>, &usize)| own.is_none_or(|own| own == *wanted);
         let sizes = || input.shape.iter().zip(&wanted).skip(1);
@@ -74,7 +84,8 @@ impl Imported {
         self.forward.remarks().iter().map(|remark| format!("the ONNX encoder: {remark}"))
     }
 
-    /// From views `[N, 1, (D,) H, W]` to embeddings `[N, dim]`. What the file
+    /// From views `[N, C, (D,) H, W]` with as many channels as the file has, or one that
+    /// it sees in each of them, to embeddings `[N, dim]`. What the file
     /// gives at many places, `[N, C, …]` or as tokens `[N, T, C]`, is averaged.
     pub fn forward(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
         let parameters = declare(b, self.forward.layout(), self.forward.parameters(), false)?;

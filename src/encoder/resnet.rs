@@ -37,7 +37,7 @@ impl ResNet {
         Self { blocks: [3, 4, 6, 3], bottleneck: true, axes: 2 }
     }
 
-    /// From views `[N, 1, (D,) H, W]` to embeddings `[N, dim]`.
+    /// From views `[N, C, (D,) H, W]` to embeddings `[N, dim]`.
     pub(super) fn forward(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
         let mut stem = self.sliding(7, 2);
         if let [slices, _, _] = &mut stem.strides[..] {

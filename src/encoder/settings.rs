@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{EncoderError, Projector, ResNet, Vit};
+use super::{EncoderError, Own, Projector, ResNet, Vit};
 use crate::view;
 
 /// Largest width, depth and patch that a pipeline may ask for.
@@ -19,6 +19,8 @@ pub struct Settings {
     pub projection: usize,
     /// What makes it.
     pub projector: Projector,
+    /// What each modality has of its own.
+    pub own: Own,
     /// An ONNX file whose weights it begins with, found by their names.
     pub weights: Option<PathBuf>,
     /// How many of its last blocks are trained, with all that follows them;
@@ -29,11 +31,11 @@ pub struct Settings {
 /// A network from views to embeddings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Architecture {
-    /// A vision transformer over slices.
+    /// A vision transformer over slices or slabs.
     Vit(Vit),
-    /// A residual network over slices or boxes.
+    /// A residual network over slices, slabs or boxes.
     ResNet(ResNet),
-    /// ConvNeXt-T over slices.
+    /// ConvNeXt-T over slices or slabs.
     ConvNextTiny,
     /// The network of an ONNX file.
     Imported {
@@ -56,10 +58,7 @@ impl Settings {
                 slices(view)?;
                 vit.check(view.size)
             }
-            Architecture::ResNet(resnet) if resnet.axes == 3 => match view.slices {
-                Some(_) => Ok(()),
-                None => refuse("view.depth above 1", "view.depth = 1".to_owned()),
-            },
+            Architecture::ResNet(resnet) if resnet.axes == 3 => boxes(view),
             Architecture::ResNet(_) | Architecture::ConvNextTiny => slices(view),
             // the file says what it takes
             Architecture::Imported { .. } => Ok(()),
@@ -83,10 +82,22 @@ impl Vit {
     }
 }
 
+/// Slices, one or several as channels.
 fn slices(view: &view::Settings) -> Result<(), EncoderError> {
-    match view.slices {
-        None => Ok(()),
-        Some(_) => refuse("view.depth = 1", format!("view.depth = {}", view.depth())),
+    match view.shape(1)[..] {
+        [_, _, _, _] => Ok(()),
+        _ => refuse(
+            "view.depth = 1, or view.as = \"slab\"",
+            format!("view.depth = {} as boxes", view.depth()),
+        ),
+    }
+}
+
+fn boxes(view: &view::Settings) -> Result<(), EncoderError> {
+    match view.shape(1)[..] {
+        [_, _, _, _, _] => Ok(()),
+        [_, 1, _, _] => refuse("view.depth above 1", "view.depth = 1".to_owned()),
+        _ => refuse("view.as = \"box\"", "view.as = \"slab\"".to_owned()),
     }
 }
 

@@ -3,11 +3,13 @@
 use super::*;
 
 const SMALL: Vit = Vit { patch: 4, dim: 16, depth: 2, heads: 2 };
-const VIEW: view::Settings = view::Settings { size: 32, pixel_mm: 2.5, slices: None };
+const VIEW: view::Settings =
+    view::Settings { size: 32, pixel_mm: 2.5, plane: view::Plane::Axial, slices: None };
 const BOX: view::Settings = view::Settings {
     size: 32,
     pixel_mm: 2.5,
-    slices: Some(view::Slices { depth: 16, slice_mm: 2.5 }),
+    slices: Some(view::Slices { depth: 16, slice_mm: 2.5, form: view::Form::Box }),
+    plane: view::Plane::Axial,
 };
 
 fn settings(architecture: Architecture) -> Settings {
@@ -15,6 +17,7 @@ fn settings(architecture: Architecture) -> Settings {
         architecture,
         projection: 8,
         projector: Projector::Mlp,
+        own: Own::default(),
         weights: None,
         train_last: None,
     }
@@ -44,6 +47,24 @@ fn boxes_and_planes_are_told_apart() {
     let over_boxes = Architecture::ResNet(ResNet::resnet18(3));
     let refused = Encoder::open(&settings(over_boxes), &VIEW).unwrap_err();
     assert!(refused.to_string().contains("received view.depth = 1"), "{refused}");
+}
+
+#[test]
+fn the_slices_of_a_slab_are_channels() {
+    let slab = view::Settings {
+        slices: Some(view::Slices { depth: 5, slice_mm: 2.5, form: view::Form::Slab }),
+        ..VIEW
+    };
+    for (architecture, first) in [
+        (Architecture::Vit(SMALL), vec![5 * 4 * 4, 16]),
+        (Architecture::ResNet(ResNet::resnet18(2)), vec![64, 5, 7, 7]),
+        (Architecture::ConvNextTiny, vec![96, 5, 4, 4]),
+    ] {
+        let encoder = open(architecture, &slab);
+        assert_eq!(encoder.layout().parameters()[0].shape, first);
+    }
+    let refused = Encoder::open(&settings(Architecture::ResNet(ResNet::resnet18(3))), &slab);
+    assert!(refused.unwrap_err().to_string().contains("view.as = \"box\""));
 }
 
 #[test]

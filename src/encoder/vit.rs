@@ -41,7 +41,7 @@ impl Vit {
         Self { patch, dim: 384, depth: 12, heads: 6 }
     }
 
-    /// From views `[N, 1, H, W]` to embeddings `[N, dim]`.
+    /// From views `[N, C, H, W]` to embeddings `[N, dim]`.
     pub(super) fn forward(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
         let mut x = self.patches(b, views)?;
         let side = (b.g.shape(x)[1] as f64).sqrt().round() as usize;
@@ -58,15 +58,15 @@ impl Vit {
     /// Patches side by side as tokens `[N, T, dim]`: equal to a convolution
     /// whose stride is its kernel, as a reshape and one matrix product.
     fn patches(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
-        let [batch, _, height, width] = b.g.shape(views)[..] else {
+        let [batch, channels, height, width] = b.g.shape(views)[..] else {
             let received = format!("{:?}", b.g.shape(views));
-            return Err(EncoderError::Shape { requirement: "views [N, 1, H, W]", received });
+            return Err(EncoderError::Shape { requirement: "views [N, C, H, W]", received });
         };
         let patch = self.patch;
         let (rows, columns) = (height / patch, width / patch);
-        let x = b.g.reshape(views, &[batch, rows, patch, columns, patch])?;
-        let x = b.g.transpose(x, &[0, 1, 3, 2, 4])?;
-        let x = b.g.reshape(x, &[batch, rows * columns, patch * patch])?;
+        let x = b.g.reshape(views, &[batch, channels, rows, patch, columns, patch])?;
+        let x = b.g.transpose(x, &[0, 2, 4, 1, 3, 5])?;
+        let x = b.g.reshape(x, &[batch, rows * columns, channels * patch * patch])?;
         b.linear(x, "patch", self.dim)
     }
 

@@ -3,13 +3,17 @@
 //! # Source
 //! Chen et al. 2020, *A simple framework for contrastive learning* (SimCLR), § 2.1.
 
-use super::{Eligible, Kind, PairRow, Split, row};
+use super::{
+    Eligible,
+    candidate::{Candidates, Reason},
+};
 
-pub(super) fn pairs(volumes: &[&Eligible], split: &Split, all: &mut Vec<PairRow>) {
+pub(super) fn candidates<'a>(volumes: &[&Eligible<'a>], all: &mut Candidates<'a>) {
     for eligible in volumes {
-        for &k in &eligible.slices {
-            let place = (eligible.volume, eligible.volume.slice_centre_mm(k));
-            all.push(row(Kind::Augmented, split, place, place, "one slice seen twice".to_owned()));
+        all.begin();
+        for &n in &eligible.slices {
+            let place = (eligible.volume, eligible.stack.centre_mm(n));
+            all.push(place, place, Reason::Words("one slice seen twice"));
         }
     }
 }

@@ -1,33 +1,29 @@
 //! Neighbouring slices of one series.
 
-use super::{Eligible, Kind, PairRow, Split, row};
+use super::{
+    Eligible,
+    candidate::{Candidates, Reason},
+};
 
-/// Slices of one series that lie at most `max_distance_mm` apart.
-pub(super) fn pairs(
-    volumes: &[&Eligible],
+/// Slices of one series that lie at most `max_distance_mm` apart. How often one
+/// of which distance is drawn is [`super::DistanceLaw`]'s.
+pub(super) fn candidates<'a>(
+    volumes: &[&Eligible<'a>],
     max_distance_mm: f64,
-    split: &Split,
-    all: &mut Vec<PairRow>,
+    all: &mut Candidates<'a>,
 ) {
     for eligible in volumes {
+        all.begin();
         let volume = eligible.volume;
-        for (n, &k) in eligible.slices.iter().enumerate() {
-            let anchor = volume.slice_centre_mm(k);
+        for (n, &slice) in eligible.slices.iter().enumerate() {
+            let anchor = eligible.stack.centre_mm(slice);
             for &other in &eligible.slices[n + 1..] {
-                let positive = volume.slice_centre_mm(other);
-                let distance = anchor.distance(positive);
+                let positive = eligible.stack.centre_mm(other);
                 // A hair of rounding must not decide.
-                if distance > max_distance_mm + 1e-6 {
+                if anchor.distance(positive) > max_distance_mm + 1e-6 {
                     break;
                 }
-                let reason = format!("slices of one series, {distance:.2} mm apart");
-                all.push(row(
-                    Kind::CrossSlice,
-                    split,
-                    (volume, anchor),
-                    (volume, positive),
-                    reason,
-                ));
+                all.push((volume, anchor), (volume, positive), Reason::Near);
             }
         }
     }

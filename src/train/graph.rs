@@ -10,7 +10,7 @@ use onnx_grad::{
 
 use super::{Batch, Settings, TrainError, trained::Trained};
 use crate::{
-    encoder::{Encoder, Mode, Tensors, Weights},
+    encoder::{Mode, Tensors, Towers, Weights},
     objective::{self, Candidates, Loss, Objective, Prediction},
     runtime::StateVariable,
     view,
@@ -50,7 +50,7 @@ pub(super) const NEGATIVES: &str = "negatives";
 /// and the rows that have none.
 pub(super) const ALONE: &str = "alone";
 
-/// The training graph of an encoder.
+/// The training graph of encoders; the tower of each of the 2 K views is said by `rows`.
 ///
 /// It reads 2 K `views` with the anchors before the positives, what is said of
 /// them, the number of the `step`, the optimizer's scalars and, with accumulation,
@@ -58,14 +58,14 @@ pub(super) const ALONE: &str = "alone";
 /// outputs named `next_…`. With `kernels` it has nodes that the session must have
 /// onnx-grad's kernels for.
 pub(super) fn build(
-    encoder: &Encoder,
+    (towers, rows): (&Towers, &[usize]),
     trained: &Trained,
     weights: &Weights,
     settings: &Settings,
     view: &view::Settings,
     kernels: Option<Kernels>,
 ) -> Result<TrainingGraph, TrainError> {
-    let batch = settings.batch;
+    let (batch, encoder) = (settings.batch, towers.encoder());
     let optimizer = settings.optimizer.rule(settings.weight_decay);
     // the kernels compute in f32 alone
     let g = match kernels {
@@ -89,7 +89,7 @@ pub(super) fn build(
         true => Vec::new(),
         false => {
             let flat = plan.state(BUFFERS, weights.buffers.clone());
-            encoder.buffers().bind_flat(&mut plan.g, flat)?
+            towers.buffers().bind_flat(&mut plan.g, flat)?
         }
     };
     let views = plan.input("views", view.shape(2 * batch));
@@ -99,30 +99,28 @@ pub(super) fn build(
 
     let frozen = encoder.frozen().bind_initializers(&mut plan.g, &weights.frozen)?;
     let (of_encoder, of_objective) = trained.bind(&mut plan.g, params)?;
-    let forward = |plan: &mut Plan, trained: &[Value], views: Value| {
+    let forward = |plan: &mut Plan, trained: &[Value], views: Value, rows: &[usize]| {
         let tensors = Tensors { trained, frozen: &frozen, buffers: &buffers };
-        let mode = Mode::Train { step };
-        let h = encoder.embed(&mut plan.g, &tensors, mode, views)?;
-        let z = encoder.project(&mut plan.g, &tensors, mode, h.value)?;
-        Ok::<_, TrainError>((z.value, [h.buffers, z.buffers].concat()))
+        towers.forward(&mut plan.g, &tensors, Mode::Train { step }, views, rows)
     };
     let (anchors, positives, next_buffers) = match &momentum {
         None => {
-            let (z, next) = forward(&mut plan, &of_encoder, views)?;
-            let halves = plan.g.split(z, 0, &[batch, batch])?;
-            (halves[0], halves[1], next)
+            let z = forward(&mut plan, &of_encoder, views, rows)?;
+            let halves = plan.g.split(z.value, 0, &[batch, batch])?;
+            (halves[0], halves[1], z.buffers)
         }
         // running averages follow the query encoder: nothing reads those of the other
         Some(momentum) => {
             let halves = plan.g.split(views, 0, &[batch, batch])?;
-            let (queries, next) = forward(&mut plan, &of_encoder, halves[0])?;
+            let (of_anchors, of_positives) = rows.split_at(batch);
+            let queries = forward(&mut plan, &of_encoder, halves[0], of_anchors)?;
             let (of_keys, _) = trained.bind(&mut plan.g, momentum.params)?;
-            let (keys, _) = forward(&mut plan, &of_keys, halves[1])?;
-            (queries, keys, next)
+            let keys = forward(&mut plan, &of_keys, halves[1], of_positives)?;
+            (queries.value, keys.value, queries.buffers)
         }
     };
     if !next_buffers.is_empty() {
-        let next = encoder.buffers().flatten(&mut plan.g, &next_buffers)?;
+        let next = towers.buffers().flatten(&mut plan.g, &next_buffers)?;
         plan.next(BUFFERS, next);
     }
 

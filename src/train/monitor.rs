@@ -18,7 +18,7 @@ use std::{
 
 use crate::{
     embed::{EmbedError, Embedder},
-    encoder::{Encoder, EncoderError, Weights},
+    encoder::{EncoderError, Towers, Weights},
     evaluate::{self, EvaluateError},
     objective::LARGEST_LOG_SCALE,
     pairing::PairRow,
@@ -94,8 +94,8 @@ pub(super) struct Monitor<'a> {
     task: &'a train::Task<'a>,
     view: &'a view::Settings,
     settings: &'a train::Settings,
-    probe: Option<Probe<'a>>,
-    held_out: Option<Probe<'a>>,
+    probe: Option<Probe>,
+    held_out: Option<Probe>,
     rules: Rules,
     raised: Vec<Raised>,
     events: Option<Events>,
@@ -112,11 +112,20 @@ impl<'a> Monitor<'a> {
         task: &'a train::Task<'a>,
         view: &'a view::Settings,
         settings: &'a train::Settings,
+        towers: &Towers,
         rows: &[MetricRow],
         progress: &Progress,
     ) -> Result<Self, MonitorError> {
         let watch = &task.watch;
-        let draw = |pairs, most| Probe::draw(pairs, watch.settings.probe, most, settings);
+        // A modality that was not trained on may have no encoder.
+        let seen = |pair: &&PairRow| {
+            let sides = [&pair.anchor_modality, &pair.positive_modality];
+            sides.into_iter().all(|modality| towers.number(modality).is_some())
+        };
+        let draw = |pairs: &[PairRow], most| {
+            let pairs: Vec<PairRow> = pairs.iter().filter(seen).cloned().collect();
+            Probe::draw(&pairs, watch.settings.probe, most, settings)
+        };
         let looks = watch.settings.every > 0;
         let held_out = if looks { draw(watch.held_out, settings.batch) } else { None };
         // Both sides tell one pair from equally many, or they could not be compared.
@@ -171,20 +180,29 @@ impl<'a> Monitor<'a> {
     ///
     /// # Errors
     /// [`MonitorError`].
-    pub fn look(&self, row: &mut MetricRow, weights: &Weights) -> Result<(), MonitorError> {
+    pub fn look(
+        &self,
+        row: &mut MetricRow,
+        encoders: &[(Option<String>, Weights)],
+    ) -> Result<(), MonitorError> {
         let Some(probe) = &self.probe else { return Ok(()) };
         let started = Instant::now();
-        let encoder: &Encoder = self.task.encoder;
-        let train::Settings { augment, seed, steps, .. } = *self.settings;
+        let train::Settings { seed, steps, .. } = *self.settings;
         let given = self.settings.objective.temperature.at(row.step as usize, steps);
         let temperature = row.temperature.unwrap_or(given);
-        let bytes = encoder.export(weights, train::metadata(RECIPE, "", seed, temperature))?;
-        let mut embedder = Embedder::new(self.runtime, &bytes, RECIPE)?;
+        let mut embedder = None;
+        for (modality, weights) in encoders {
+            let metadata = train::metadata(RECIPE, "", seed, temperature);
+            let bytes = self.task.encoder.export(weights, metadata)?;
+            let one = Embedder::new(self.runtime, &bytes, RECIPE)?;
+            embedder = Some(one.after(embedder, modality.clone()));
+        }
+        let Some(mut embedder) = embedder else { return Ok(()) };
         let settings = evaluate::Settings {
             tolerance_mm: 0.0,
             batch: probe.batch(),
             temperature,
-            augment,
+            augment: self.settings.augment.clone(),
             seed,
         };
         let mut look = |probe: &Probe, control| {

@@ -19,41 +19,10 @@ pub(super) fn learning_rate(settings: &Settings, step: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        objective::{Objective, Settings as ObjectiveSettings, Temperature},
-        pairing::Weights,
-        train::{OptimizerKind, Precision},
-        view::Augment,
-    };
 
     #[test]
     fn rises_then_falls() {
-        let settings = Settings {
-            steps: 100,
-            batch: 8,
-            accumulate: 1,
-            optimizer: OptimizerKind::AdamW,
-            precision: Precision::F32,
-            learning_rate: 1.0,
-            warmup: 10,
-            weight_decay: 0.0,
-            objective: ObjectiveSettings {
-                kind: Objective::NtXent,
-                temperature: Temperature::Fixed(0.1),
-            },
-            clip_norm: 1.0,
-            checkpoint_every: 10,
-            weights: Weights { augmented: 1.0, cross_slice: 0.0, cross_modality: 0.0 },
-            augment: Augment {
-                shift_mm: 0.0,
-                rotate_deg: 0.0,
-                scale: 0.0,
-                contrast: 0.0,
-                brightness: 0.0,
-                noise: 0.0,
-            },
-            seed: 0,
-        };
+        let settings = crate::train::tests::settings();
         let rate = |step| learning_rate(&settings, step);
         assert!((rate(0) - 0.1).abs() < 1e-6);
         assert!((rate(9) - 1.0).abs() < 1e-6 && (rate(10) - 1.0).abs() < 1e-6);

@@ -1,16 +1,36 @@
 //! Seeded changes of a view that leave its anatomy what it is.
 
-use glam::{DAffine3, DVec3};
+use std::collections::BTreeMap;
+
+use glam::{DAffine3, DMat3, DVec3};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
 
-use super::Settings;
+use super::{Prepared, Settings};
 use crate::geometry::Grid;
+
+/// How views are changed, by modality.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Augments {
+    /// Where a modality has none of its own.
+    pub all: Augment,
+    /// By the word of the modality.
+    // Left out where there is none, so that results made before there were still match.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub of: BTreeMap<String, Augment>,
+}
+
+impl Augments {
+    /// Those of a modality.
+    pub fn of(&self, modality: &str) -> &Augment {
+        self.of.get(modality).unwrap_or(&self.all)
+    }
+}
 
 /// How strong augmentations are, as a pipeline sets it. Left and right are
 /// never exchanged: the body is not symmetric.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Augment {
     /// Largest shift along each axis of the view, mm.
     pub shift_mm: f64,
@@ -32,6 +52,8 @@ pub struct Augmentation {
     shift_mm: DVec3,
     rotate: f64,
     scale: DVec3,
+    /// Columns, rows and slices of the view, which the changes are along.
+    axes: DMat3,
     contrast: f32,
     brightness: f32,
     noise: f32,
@@ -39,9 +61,10 @@ pub struct Augmentation {
 
 impl Augment {
     /// A draw from the uniform laws that the settings bound. A plane stays in
-    /// its plane; a box is shifted and scaled along all three axes.
-    pub fn draw(&self, view: &Settings, rng: &mut impl Rng) -> Augmentation {
-        let is_box = view.depth() > 1;
+    /// its plane; what may move along its normal too is shifted and scaled along
+    /// all three axes.
+    pub fn draw(&self, view: &Settings, along_normal: bool, rng: &mut impl Rng) -> Augmentation {
+        let is_box = along_normal && view.depth() > 1;
         let mut within = |most: f64| rng.random_range(-1.0..=1.0) * most;
         let (x, y) = (within(self.shift_mm), within(self.shift_mm));
         let z = if is_box { within(self.shift_mm) } else { 0.0 };
@@ -51,6 +74,7 @@ impl Augment {
             shift_mm: DVec3::new(x, y, z),
             rotate,
             scale: DVec3::new(scale, scale, if is_box { scale } else { 1.0 }),
+            axes: view.plane.axes(),
             contrast: 1.0 + within(f64::from(self.contrast)) as f32,
             brightness: within(f64::from(self.brightness)) as f32,
             noise: within(f64::from(self.noise)).abs() as f32,
@@ -63,11 +87,26 @@ impl Augmentation {
     /// the image, so that one interpolation does all.
     pub fn apply_to_grid(&self, view: &Grid) -> Grid {
         let centre = view.centre_mm();
-        let about_centre = DAffine3::from_translation(centre + self.shift_mm)
+        let about_centre = DAffine3::from_translation(centre + self.axes * self.shift_mm)
+            * DAffine3::from_mat3(self.axes)
             * DAffine3::from_rotation_z(self.rotate)
             * DAffine3::from_scale(self.scale)
+            * DAffine3::from_mat3(self.axes.transpose())
             * DAffine3::from_translation(-centre);
         Grid { ras_from_voxel: about_centre * view.ras_from_voxel, ..*view }
+    }
+
+    /// Fills `values` with the view around a centre in RAS+ mm of a volume, changed.
+    pub fn see(
+        &self,
+        volume: &Prepared,
+        view: &Settings,
+        centre_mm: DVec3,
+        rng: &mut impl Rng,
+        values: &mut [f32],
+    ) {
+        volume.sample(&self.apply_to_grid(&view.grid(centre_mm)), values);
+        self.apply_to_values(values, rng);
     }
 
     /// Changes contrast and brightness of normalised intensities, and adds noise.
@@ -85,7 +124,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::view::Slices;
+    use crate::view::{Form, Plane, Slices};
 
     const STRONG: Augment = Augment {
         shift_mm: 10.0,
@@ -97,14 +136,15 @@ mod tests {
     };
 
     const CENTRE: DVec3 = DVec3::new(5.0, -7.0, 30.0);
-    const PLANE: Settings = Settings { size: 9, pixel_mm: 2.0, slices: None };
-    const BOX: Settings = Settings { slices: Some(Slices { depth: 6, slice_mm: 3.0 }), ..PLANE };
+    const PLANE: Settings = Settings { size: 9, pixel_mm: 2.0, plane: Plane::Axial, slices: None };
+    const BOX: Settings =
+        Settings { slices: Some(Slices { depth: 6, slice_mm: 3.0, form: Form::Box }), ..PLANE };
 
     /// The view of 50 draws.
     fn moved(augment: &Augment, view: &Settings) -> Vec<Grid> {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let grid = view.grid(CENTRE);
-        (0..50).map(|_| augment.draw(view, &mut rng).apply_to_grid(&grid)).collect()
+        (0..50).map(|_| augment.draw(view, view.is_box(), &mut rng).apply_to_grid(&grid)).collect()
     }
 
     #[test]
@@ -150,7 +190,7 @@ mod tests {
     fn the_same_seed_gives_the_same_view() {
         let draw = || {
             let mut rng = ChaCha8Rng::seed_from_u64(9);
-            let drawn = STRONG.draw(&BOX, &mut rng);
+            let drawn = STRONG.draw(&BOX, true, &mut rng);
             let mut values = vec![0.5; 16];
             drawn.apply_to_values(&mut values, &mut rng);
             (drawn, values)

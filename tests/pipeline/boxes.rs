@@ -50,7 +50,7 @@ fn boxes_are_paired_embedded_and_evaluated() {
         place.run(&[stage], 0);
     }
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("needs view.depth = 1; received view.depth = 6"), "{said}");
+    assert!(said.contains("or view.as = \"slab\"; received view.depth = 6"), "{said}");
 
     let config = Config::open(&place.path("pipeline.toml"), &Overrides::default()).unwrap();
     let pairs: Vec<PairRow> = table::read(&place.results().join("pairs.parquet")).unwrap();
@@ -82,11 +82,12 @@ fn boxes_are_paired_embedded_and_evaluated() {
     let (mut compared, mut moved) = (0, 0);
     for volume in volumes.all() {
         let shares = volume.body_shares(&config.view);
+        let stack = volume.stack(config.view.plane);
         let in_table = slices.iter().filter(|row| row.series == volume.row.series).count();
         assert_eq!(in_table, shares.iter().filter(|&&share| share > 0.0).count());
         let (means, _) = embedder
-            .embed(&config.view, shares.len(), |k, values| {
-                volume.sample(&config.view.grid(volume.slice_centre_mm(k)), values);
+            .embed(&config.view, &volume.row.modality, shares.len(), |k, values| {
+                volume.sample(&config.view.grid(stack.centre_mm(k)), values);
             })
             .unwrap();
         let means: Vec<&[f32]> = means.chunks_exact(DEPTH).collect();

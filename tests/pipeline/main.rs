@@ -14,6 +14,7 @@ mod indexing;
 mod learning;
 mod monitoring;
 mod objectives;
+mod pairs;
 #[path = "../readers/raw.rs"]
 #[allow(dead_code)]
 mod raw;

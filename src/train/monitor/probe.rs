@@ -23,9 +23,9 @@ const SHUFFLES: u64 = 2;
 const WEAKER: [f32; 4] = [1.0, 0.25, 0.0625, 0.0];
 
 /// Pairs of one side of the split, drawn as training draws its batches.
-pub(super) struct Probe<'a> {
+pub(super) struct Probe {
     /// Batches of K pairs, one after another.
-    pairs: Vec<&'a PairRow>,
+    pairs: Vec<PairRow>,
     batch: usize,
     /// Of each batch `[K, K]`: 1 where positive j may stand against anchor i.
     allowed: Vec<Vec<f32>>,
@@ -40,11 +40,11 @@ pub(super) struct Meters {
     pub rank_me: f32,
 }
 
-impl<'a> Probe<'a> {
+impl Probe {
     /// About `size` of the pairs given, in whole batches of `most` pairs, or of as
     /// many as there are; `None` where fewer than two are left to tell apart.
     pub fn draw(
-        pairs: &'a [PairRow],
+        pairs: &[PairRow],
         size: usize,
         most: usize,
         settings: &train::Settings,
@@ -61,16 +61,26 @@ impl<'a> Probe<'a> {
         };
         let (sampler, batch) = (sampler.ok()?, settings.batch);
         let batches = (size / batch).max(1);
-        let pairs: Vec<_> = (0..batches).flat_map(|number| sampler.draw(number)).collect();
-        let allowed = pairs.chunks_exact(batch).map(|_| vec![1.0; batch * batch]).collect();
+        let drawn: Vec<Vec<&PairRow>> = (0..batches).map(|number| sampler.draw(number)).collect();
+        let rules = &settings.draw.rules;
+        let allowed = drawn.iter().map(|batch| rules.mask(batch).allowed).collect();
+        let pairs = drawn.into_iter().flatten().cloned().collect();
         Some(Self { pairs, batch, allowed })
     }
 
     /// Mean of ln K over the anchors, nats: what the bound cannot exceed.
     pub fn ceiling_nats(&self) -> f32 {
-        let rows = self.allowed.iter().flat_map(|allowed| allowed.chunks_exact(self.batch));
-        let ceilings: Vec<f32> = rows.map(|row| row.iter().sum::<f32>().ln()).collect();
-        ceilings.iter().sum::<f32>() / ceilings.len().max(1) as f32
+        let count = self.batch;
+        let (mut sum, mut terms) = (0.0, 0);
+        for allowed in &self.allowed {
+            for n in 0..count {
+                let row: f32 = allowed.iter().skip(n * count).take(count).sum();
+                let column: f32 = allowed.iter().skip(n).step_by(count).sum();
+                sum += row.ln() + column.ln();
+                terms += 2;
+            }
+        }
+        sum / terms.max(1) as f32
     }
 
     /// Pairs of which one has to be told from the others, K.
@@ -90,7 +100,7 @@ impl<'a> Probe<'a> {
         settings: &evaluate::Settings,
         control: bool,
     ) -> Result<(Meters, Option<f32>), MonitorError> {
-        let embedded = embed_pairs(embedder, volumes, self.pairs.clone(), view, settings)?;
+        let embedded = embed_pairs(embedder, volumes, self.pairs.iter().collect(), view, settings)?;
         let width = embedder.dim();
         let bound = Bound {
             anchors: &embedded.anchor_projections,

@@ -70,6 +70,80 @@ fn contrastive_objectives_raise_their_bounds() {
 }
 
 #[test]
+fn contexts_predict_and_slabs_are_channels() {
+    let view = format!("{PLANE}\ndepth = 3\nslice_mm = 4.0\nas = 'slab'");
+    let place = workplace(&view, ENCODER, TRAIN);
+    let path = place.path("pipeline.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let without = format!("{text}kind = 'cpc'\n");
+    fs::write(&path, &without).unwrap();
+    let refused = String::from_utf8_lossy(&place.run(&["index"], 1).stderr).into_owned();
+    assert!(refused.contains("pairs.context = 0.0"), "{refused}");
+    // contexts alone, and beside another kind
+    for (kinds, negatives) in [("augmented = 0.0", 15.0), ("augmented = 1.0", 15.0)] {
+        let text = text.replace(
+            "augmented = 1.0",
+            &format!("{kinds}\ncontext = 1.0\nexclude_within_mm = 0.0"),
+        );
+        fs::write(&path, text).unwrap();
+        for stage in ["index", "prepare", "pairs"] {
+            place.run(&[stage], 0);
+        }
+        let rows = trained(&place, "kind = 'cpc'");
+        let bound = |rows: &[MetricRow]| mean(rows, |row| row.bound_nats.unwrap());
+        let (first, last) = (bound(&rows[..4]), bound(&rows[16..]));
+        println!("cpc, {kinds}: bound {first:.3} to {last:.3} nats");
+        assert!(last > first + 0.1, "{kinds}: {first} to {last}");
+        assert!(rows[19].negatives.unwrap() <= negatives);
+    }
+    place.run(&["embed"], 0);
+}
+
+#[test]
+fn each_modality_may_have_its_own_encoder_or_projector() {
+    for (own, objective) in [
+        ("per = 'modality'\nprojector_per = 'modality'", "kind = 'info-nce'"),
+        ("per = 'modality'", "kind = 'moco'\nqueue_len = 32\nmomentum = 0.9"),
+        ("projector_per = 'modality'", "kind = 'vicreg'\nexpander = 32"),
+    ] {
+        let place = workplace(PLANE, &format!("{ENCODER}\n{own}"), TRAIN);
+        let path = place.path("pipeline.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.replace("cross_modality = 0.0", "cross_modality = 1.0");
+        fs::write(&path, &text).unwrap();
+        for stage in ["index", "prepare", "pairs"] {
+            place.run(&[stage], 0);
+        }
+        let rows = trained(&place, objective);
+        let gain = |rows: &[MetricRow]| mean(rows, |row| row.bound_nats.unwrap_or(-row.loss));
+        let (first, last) = (gain(&rows[..4]), gain(&rows[16..]));
+        println!("{}: {first:.3} to {last:.3}", own.replace('\n', ", "));
+        assert!(last > first, "{own}: {first} to {last}");
+        let mut files: Vec<String> = fs::read_dir(place.results())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("encoder"))
+            .collect();
+        files.sort();
+        assert!(
+            files.len() >= 2 && files.iter().all(|name| name.starts_with("encoder-")),
+            "{files:?}"
+        );
+        let contents = |n: usize| fs::read(place.results().join(&files[n])).unwrap();
+        assert!(contents(0) != contents(1), "{own}: the towers are the same");
+        place.run(&["embed"], 0);
+        place.run(&["evaluate"], 0);
+        // what lacks an encoder is said
+        let stamp = place.results().join("stages/embed");
+        fs::remove_file(stamp).unwrap();
+        fs::remove_file(place.results().join(&files[0])).unwrap();
+        let said = String::from_utf8_lossy(&place.run(&["embed"], 1).stderr).into_owned();
+        let modality = files[0].trim_start_matches("encoder-").trim_end_matches(".onnx");
+        assert!(said.contains(&format!("there is no encoder for {modality}")), "{said}");
+    }
+}
+
+#[test]
 fn objectives_without_negatives_lower_their_losses_and_bound_nothing() {
     let place = prepared();
     for objective in ["kind = 'vicreg'\nexpander = 32", "kind = 'barlow-twins'\nexpander = 32"] {
