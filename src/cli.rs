@@ -33,7 +33,8 @@ pub struct Cli {
 }
 
 const EXAMPLE: &str = "Example:\n  mivox run pipelines/default.toml --input /data/scans --out results\n\n\
-Exit codes: 0 all good; 1 failed; 2 finished, some inputs quarantined; 75 stopped, can be resumed";
+Exit codes: 0 all good; 1 failed; 2 finished, some inputs quarantined; \
+3 an alarm was raised in training, with --strict; 75 stopped, can be resumed";
 
 #[derive(Subcommand)]
 enum Command {
@@ -41,7 +42,12 @@ enum Command {
     #[command(
         after_help = "Example:\n  mivox run pipelines/default.toml --input /data/scans --out results"
     )]
-    Run(PipelineArgs),
+    Run {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+        #[command(flatten)]
+        alarms: Alarms,
+    },
     /// Find the series below the sources: cohort.parquet, quarantine.parquet
     #[command(
         after_help = "Example:\n  mivox index pipelines/default.toml --input /data/scans --out results"
@@ -77,6 +83,8 @@ enum Command {
         /// Go on from the last checkpoint, where there is one
         #[arg(long)]
         resume: bool,
+        #[command(flatten)]
+        alarms: Alarms,
     },
     /// Embed every slice and volume: embeddings/part-*.parquet
     #[command(
@@ -141,6 +149,14 @@ fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
+#[derive(Args)]
+struct Alarms {
+    /// Stop training at an alarm of the monitor, with exit code 3: a bound at zero, a
+    /// collapse, overfitting and others, as docs/monitoring.md explains them
+    #[arg(long)]
+    strict: bool,
+}
+
 impl PipelineArgs {
     fn overrides(&self) -> Overrides {
         Overrides {
@@ -161,6 +177,8 @@ pub enum End {
     Failed,
     /// Finished, some inputs quarantined: 2.
     Quarantined,
+    /// An alarm was raised in training, which was to be strict: 3.
+    Alarmed,
     /// Stopped on request, can be resumed: 75 (`EX_TEMPFAIL` of sysexits).
     Stopped,
 }
@@ -172,6 +190,7 @@ impl End {
             Self::Good => 0,
             Self::Failed => 1,
             Self::Quarantined => 2,
+            Self::Alarmed => 3,
             Self::Stopped => 75,
         }
     }
@@ -183,30 +202,38 @@ impl Cli {
     /// # Errors
     /// What went wrong, with its causes; no path or attribute of a patient.
     pub fn run(self) -> anyhow::Result<End> {
-        match self.command {
-            Command::Run(args) => run::run(&args),
-            Command::Index { pipeline, rehash } => {
-                job::with(&pipeline, |job| index::run(job, rehash))
+        self.command.run().or_else(|error| match error.downcast_ref::<train::Alarmed>() {
+            Some(alarmed) => {
+                eprintln!("mivox: {alarmed}");
+                Ok(End::Alarmed)
             }
-            Command::Prepare(args) => job::with(&args, prepare::run),
-            Command::Pairs { pipeline, sheet } => {
+            None => Err(error),
+        })
+    }
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<End> {
+        match self {
+            Self::Run { pipeline, alarms } => run::run(&pipeline, alarms.strict),
+            Self::Index { pipeline, rehash } => job::with(&pipeline, |job| index::run(job, rehash)),
+            Self::Prepare(args) => job::with(&args, prepare::run),
+            Self::Pairs { pipeline, sheet } => {
                 job::with(&pipeline, |job| pairs::run_with_sheet(job, &sheet))
             }
-            Command::Train { pipeline, resume } => {
-                job::with(&pipeline, |job| train::run(job, resume))
+            Self::Train { pipeline, resume, alarms } => {
+                job::with(&pipeline, |job| train::run(job, resume, alarms.strict))
             }
-            Command::Embed(args) => job::with(&args, embed::run),
-            Command::Evaluate(args) => job::with(&args, evaluate::run),
-            Command::LeaveOneOut(args) => leave_one_out::run(&args),
-            Command::Convert(args) => convert::run(&args),
-            Command::Show(args) => show::run(&args),
-            Command::Pull(args) => pull::run(&args),
-            Command::Mi(args) => mi::run(&args),
-            Command::Doctor => doctor::run(),
-            Command::Phantom(args) => phantom::run(&args),
-            Command::DecodeWorker => {
-                dicom::serve_decoder().map(|()| End::Good).context("no decoder")
-            }
+            Self::Embed(args) => job::with(&args, embed::run),
+            Self::Evaluate(args) => job::with(&args, evaluate::run),
+            Self::LeaveOneOut(args) => leave_one_out::run(&args),
+            Self::Convert(args) => convert::run(&args),
+            Self::Show(args) => show::run(&args),
+            Self::Pull(args) => pull::run(&args),
+            Self::Mi(args) => mi::run(&args),
+            Self::Doctor => doctor::run(),
+            Self::Phantom(args) => phantom::run(&args),
+            Self::DecodeWorker => dicom::serve_decoder().map(|()| End::Good).context("no decoder"),
         }
     }
 }

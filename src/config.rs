@@ -2,6 +2,7 @@
 
 mod augment;
 mod encoder;
+mod monitor;
 mod objective;
 mod pairs;
 mod prepare;
@@ -55,6 +56,8 @@ pub struct Config {
     pub encoder: crate::encoder::Settings,
     /// How it is trained.
     pub train: crate::train::Settings,
+    /// How training is watched.
+    pub monitor: crate::train::monitor::Settings,
     /// How it is evaluated.
     pub evaluate: evaluate::Settings,
 }
@@ -189,6 +192,7 @@ impl Config {
             view,
             pairs,
             encoder: raw.encoder.check(folder, expander)?,
+            monitor: raw.monitor.check()?,
             evaluate: evaluate::Settings {
                 tolerance_mm,
                 batch: train.batch,
@@ -345,6 +349,8 @@ mod tests {
         assert!(range.to_string().contains("view.pixel_mm"), "{range}");
         let word = config(&format!("{LEAST}[index]\nmissing = 'guess'\n")).unwrap_err();
         assert!(word.to_string().contains("index.missing"), "{word}");
+        let word = config(&format!("{LEAST}[monitor]\nsilence = ['noise']\n")).unwrap_err();
+        assert!(word.to_string().contains("monitor.silence"), "{word}");
         let none = "augmented = 0.0\ncross_slice = 0.0\ncross_modality = 0.0";
         for (wrong, key) in [
             (none, "pairs weights"),

@@ -157,22 +157,24 @@ impl Embedder {
         let mut all: Option<Self> = None;
         for modality in Modality::ALL.map(Modality::as_str) {
             let path = folder.join(encoder::file_name(Some(modality)));
-            if !path.exists() {
-                continue;
-            }
-            let mut one = Self::open(runtime, &path, recipe)?;
-            one.sessions.iter_mut().for_each(|(of, _)| *of = Some(modality.to_owned()));
-            match &mut all {
-                None => all = Some(one),
-                Some(all) => {
-                    let both = format!("{}{}", all.digest, one.digest);
-                    all.digest = durable::sha256_hex(both.as_bytes());
-                    all.sessions.append(&mut one.sessions);
-                }
+            if path.exists() {
+                let one = Self::open(runtime, &path, recipe)?;
+                all = Some(one.after(all, Some(modality.to_owned())));
             }
         }
         let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
         all.ok_or_else(|| EmbedError::Read(missing()))
+    }
+
+    /// This encoder for a modality, or for all, beside those before it.
+    #[must_use]
+    pub fn after(mut self, before: Option<Self>, modality: Option<String>) -> Self {
+        self.sessions.iter_mut().for_each(|(of, _)| of.clone_from(&modality));
+        let Some(mut all) = before else { return self };
+        let both = format!("{}{}", all.digest, self.digest);
+        all.digest = durable::sha256_hex(both.as_bytes());
+        all.sessions.append(&mut self.sessions);
+        all
     }
 
     /// Whether there is an encoder for each of these modalities.

@@ -145,11 +145,15 @@ impl<'a> Group<'a> {
 }
 
 /// Anchors and positives of some pairs, embedded.
-struct Embedded {
-    anchors: Vec<f32>,
-    positives: Vec<f32>,
-    anchor_projections: Vec<f32>,
-    positive_projections: Vec<f32>,
+pub(crate) struct Embedded {
+    /// Embeddings h, row by row.
+    pub anchors: Vec<f32>,
+    /// See `anchors`.
+    pub positives: Vec<f32>,
+    /// Projections z, row by row.
+    pub anchor_projections: Vec<f32>,
+    /// See `anchor_projections`.
+    pub positive_projections: Vec<f32>,
 }
 
 /// Evaluates one encoder, called `name` in the rows, on the held-out pairs.
@@ -246,7 +250,8 @@ fn keep_whole_series(pairs: &mut Vec<&PairRow>) {
     });
 }
 
-fn embed_pairs(
+/// Embeds both sides of some pairs; of augmented ones two views of their place.
+pub(crate) fn embed_pairs(
     embedder: &mut Embedder,
     volumes: &Volumes,
     pairs: &[&PairRow],

@@ -12,6 +12,9 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 /// Between two plain lines in a log file.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// A bar with room below it.
+const PANEL: &str = "{prefix:8} {bar:20} {pos}/{len}  {rate}  {eta} left\n{msg}";
+
 /// The progress of one stage, shared by its threads.
 #[derive(Debug)]
 pub struct Progress {
@@ -19,6 +22,8 @@ pub struct Progress {
     stage: &'static str,
     unit: &'static str,
     started: Instant,
+    /// Whether there is more than a line, which then stays when all is done.
+    panel: bool,
     /// When the last plain line was printed; `None` on a terminal.
     plain: Option<Mutex<Instant>>,
 }
@@ -35,7 +40,22 @@ impl Progress {
         };
         bar.set_length(total as u64);
         let now = Instant::now();
-        Self { bar, stage, unit, started: now, plain: (!terminal).then(|| Mutex::new(now)) }
+        let plain = (!terminal).then(|| Mutex::new(now));
+        Self { bar, stage, unit, started: now, panel: false, plain }
+    }
+
+    /// [`Progress::new`], with the message on lines of its own below the bar.
+    pub fn with_panel(stage: &'static str, unit: &'static str, total: usize) -> Self {
+        let progress = Self { panel: true, ..Self::new(stage, unit, total) };
+        if progress.is_live() {
+            progress.bar.set_style(styled(PANEL, unit));
+        }
+        progress
+    }
+
+    /// Whether there is a terminal to draw on.
+    pub fn is_live(&self) -> bool {
+        self.plain.is_none()
     }
 
     /// Counts `steps` as done.
@@ -65,12 +85,15 @@ impl Progress {
         self.bar.reset_eta();
     }
 
-    /// Ends the line; the last state stays in a log file.
+    /// Ends the line; the last state stays in a log file, and a panel on the terminal.
     pub fn finish(&self) {
         if self.plain.is_some() {
             eprintln!("{}", self.plain_line());
         }
-        self.bar.finish_and_clear();
+        match self.panel {
+            true => self.bar.abandon(),
+            false => self.bar.finish_and_clear(),
+        }
     }
 
     fn plain_line(&self) -> String {
@@ -93,6 +116,10 @@ fn style(total: usize, unit: &'static str) -> ProgressStyle {
     } else {
         "{prefix:8} {spinner} {pos}  {rate}  {msg}"
     };
+    styled(template, unit)
+}
+
+fn styled(template: &str, unit: &'static str) -> ProgressStyle {
     let rate = move |state: &ProgressState, out: &mut dyn fmt::Write| {
         // A bar that cannot be drawn is no reason to stop.
         let _ = write!(out, "{:.1} {unit}/s", state.per_sec());

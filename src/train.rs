@@ -3,6 +3,7 @@
 mod batch;
 mod checkpoint;
 mod graph;
+pub mod monitor;
 mod optimizer;
 mod schedule;
 mod stepper;
@@ -25,13 +26,14 @@ use crate::{
     progress::Progress,
     runtime::{Runtime, RuntimeError},
     stop,
-    table::{TableError, record},
     view::{self, Augments, ViewError, Volumes},
 };
 
 pub use batch::{Batch, BatchError, BatchRemark, Sampler, Slot};
 pub use checkpoint::CheckpointError;
 use checkpoint::State;
+pub use monitor::MetricRow;
+use monitor::{Monitor, MonitorError, Watch};
 pub use optimizer::{OptimizerKind, Precision};
 use stepper::{Plan, Stepper};
 use trained::Trained;
@@ -97,9 +99,9 @@ pub enum TrainError {
     /// A checkpoint cannot be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A table cannot be written.
+    /// The run cannot be watched.
     #[error(transparent)]
-    Table(#[from] TableError),
+    Monitor(#[from] MonitorError),
     /// The encoder did not reach the disk.
     #[error(transparent)]
     Durable(#[from] DurableError),
@@ -141,36 +143,6 @@ pub enum TrainError {
     },
 }
 
-record! {
-    /// A row of `metrics.parquet`: one step.
-    pub struct MetricRow {
-        /// The step, from 0.
-        pub step: u32,
-        /// The loss; of a contrastive objective in nats.
-        pub loss: f32,
-        /// The ceiling less the loss: a lower bound on the information between the views,
-        /// nats. Empty where the objective bounds nothing.
-        pub bound_nats: Option<f32>,
-        /// Mean of ln K over the anchors, with K an anchor's candidates: the bound cannot
-        /// exceed it.
-        pub ceiling_nats: Option<f32>,
-        /// The learning rate.
-        pub learning_rate: f32,
-        /// Norm of the gradient before it is clipped.
-        pub gradient_norm: f32,
-        /// Pairs a second, the wait for the batch included.
-        pub pairs_per_second: f32,
-        /// Share of the step's time spent waiting for its batch.
-        pub wait_share: f32,
-        /// What scores were divided by.
-        pub temperature: Option<f32>,
-        /// Mean number of negatives of an anchor.
-        pub negatives: Option<f32>,
-        /// Rows of the batch that had no negative left.
-        pub without_negatives: Option<f32>,
-    }
-}
-
 /// How training ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -181,7 +153,8 @@ pub struct Outcome {
     pub temperature: f32,
     /// One row a step, those of earlier runs included.
     pub metrics: Vec<MetricRow>,
-    /// Whether all steps were made; `false` after a stop on request.
+    /// Whether all steps were made and no alarm stopped the run; `false` after a
+    /// stop on request too.
     pub complete: bool,
 }
 
@@ -199,11 +172,9 @@ pub struct Task<'a> {
     pub digest: &'a str,
     /// Whether to go on from a checkpoint where there is one.
     pub resume: bool,
+    /// How it is watched.
+    pub watch: Watch<'a>,
 }
-
-/// The least bound in nats that counts as having learned something; above the
-/// spread of a batch's loss at chance.
-const NOTHING_NATS: f32 = 0.05;
 
 /// Trains an encoder and returns its parameters.
 ///
@@ -258,50 +229,66 @@ pub fn train(
     let pairs = settings.batch * settings.accumulate;
     progress.resume_from(first * pairs);
     let mut stepper = plan.open(runtime, &state.variables)?;
+    let mut monitor =
+        Monitor::open(runtime, task, view, settings, &towers, &state.metrics, progress)?;
     let mut complete = true;
     let result = std::thread::scope(|scope| {
         let batches = batch::produce(scope, &sampler, task.volumes, view, settings, first);
         for step in first..settings.steps {
-            if stop::requested() {
+            if stop::requested() || monitor.must_stop() {
                 complete = false;
                 break;
             }
-            let row = make_step(&mut stepper, &batches, settings, step)?;
+            let mut row = make_step(&mut stepper, &batches, settings, step)?;
             let (loss, learning_rate) = (row.loss, row.learning_rate);
             if !loss.is_finite() {
+                state.metrics.push(row);
                 return Err(TrainError::Diverged { loss, step, learning_rate });
             }
-            progress.message(match (row.bound_nats, row.ceiling_nats) {
-                (Some(bound), Some(ceiling)) => {
-                    format!("loss {loss:.3}  bound {bound:.2} of {ceiling:.2} nats")
-                }
-                _ => format!("loss {loss:.3}"),
-            });
+            if monitor.is_due(step) {
+                state.take(stepper.state()?);
+                give(&mut weights, &state, &trained)?;
+                monitor.look(&mut row, &towers.weights(&weights)?)?;
+            }
             state.metrics.push(row);
             state.step = step + 1;
             progress.advance(pairs);
-            if state.step == settings.warmup {
-                warn_if_nothing_learned(&state.metrics, progress);
-            }
+            monitor.tell(&mut state.metrics, progress)?;
             if state.step % settings.checkpoint_every == 0 && state.step < settings.steps {
                 state.take(stepper.state()?);
                 state.write(&task.checkpoint, task.digest)?;
+                monitor.save(&state.metrics)?;
             }
         }
         Ok(())
     });
+    // What happened is told first, also where it ended badly.
+    let saved = monitor.save(&state.metrics);
     result?;
+    saved?;
+    complete &= !monitor.must_stop();
     state.take(stepper.state()?);
     if !complete {
         state.write(&task.checkpoint, task.digest)?;
     }
+    let learned = give(&mut weights, &state, &trained)?;
+    let scheduled = settings.objective.temperature.at(settings.steps, settings.steps);
+    let temperature = learned.unwrap_or(scheduled);
+    let encoders = towers.weights(&weights)?;
+    Ok(Outcome { encoders, temperature, metrics: state.metrics, complete })
+}
+
+/// Gives an encoder what is trained of it and its running averages; returns the
+/// learned temperature, where there is one.
+fn give(
+    weights: &mut EncoderWeights,
+    state: &State,
+    trained: &Trained,
+) -> Result<Option<f32>, TrainError> {
     let flat = state.values(graph::PARAMS);
     weights.trained = trained.of_encoder(&flat)?;
     weights.buffers = state.values(graph::BUFFERS);
-    let scheduled = settings.objective.temperature.at(settings.steps, settings.steps);
-    let temperature = trained.temperature(&flat).unwrap_or(scheduled);
-    let encoders = towers.weights(&weights)?;
-    Ok(Outcome { encoders, temperature, metrics: state.metrics, complete })
+    Ok(trained.temperature(&flat))
 }
 
 /// The modalities of a batch, each once, in the order of their names; none where they
@@ -367,20 +354,8 @@ fn make_step(
         temperature: ceiling.map(|_| mean(graph::TEMPERATURE).unwrap_or(temperature)),
         negatives: mean(graph::NEGATIVES),
         without_negatives: mean(graph::ALONE),
+        ..MetricRow::default()
     })
-}
-
-fn warn_if_nothing_learned(metrics: &[MetricRow], progress: &Progress) {
-    let recent = &metrics[metrics.len().saturating_sub(10)..];
-    let bounds: Vec<f32> = recent.iter().filter_map(|row| row.bound_nats).collect();
-    let bound = bounds.iter().sum::<f32>() / bounds.len().max(1) as f32;
-    if !bounds.is_empty() && bound < NOTHING_NATS {
-        progress.note(&format!(
-            "WARNING: after the whole warm-up the bound is {bound:.3} nats, that is loss = ln K: \
-             the encoder has learned nothing. Usual causes: learning_rate too high or too low, \
-             temperature too high, pairs that do not show the same anatomy."
-        ));
-    }
 }
 
 /// Writes `encoder.onnx` with its metadata.

@@ -7,18 +7,18 @@ use super::{
 };
 use crate::{encoder::Encoder, pairing::HELD_OUT};
 
-pub(super) fn run(args: &PipelineArgs) -> anyhow::Result<End> {
+pub(super) fn run(args: &PipelineArgs, strict: bool) -> anyhow::Result<End> {
     let job = Job::open(args)?;
     // An encoder that cannot be had is said before hours of work, not after.
     Encoder::open(&job.config.encoder, &job.config.view)?;
-    let stages: [fn(&Job) -> anyhow::Result<bool>; 6] = [
-        |job| index::run(job, false),
-        prepare::run,
-        pairs::run,
+    let stages: [&dyn Fn(&Job) -> anyhow::Result<bool>; 6] = [
+        &|job| index::run(job, false),
+        &prepare::run,
+        &pairs::run,
         // What was stopped goes on: that is what running it again means.
-        |job| train::run(job, true),
-        embed::run,
-        evaluate_if_held_out,
+        &|job| train::run(job, true, strict),
+        &embed::run,
+        &evaluate_if_held_out,
     ];
     for stage in stages {
         if !stage(&job)? {
@@ -30,6 +30,7 @@ pub(super) fn run(args: &PipelineArgs) -> anyhow::Result<End> {
     for (name, what) in [
         ("cohort.parquet", "the series found"),
         ("pairs.parquet", "what the encoder was told is the same"),
+        ("metrics.parquet", "how training went, step by step"),
         ("encoder.onnx", "the encoder, with its recipe inside"),
         ("embeddings/part-*.parquet", "a row a slice and a volume"),
         ("evaluation.parquet", "what it knows of unseen subjects"),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{
-    augment::RawAugment, encoder::RawEncoder, objective::RawObjective, pairs::RawPairs,
-    prepare::RawPrepare, train::RawTrain, view::RawView,
+    augment::RawAugment, encoder::RawEncoder, monitor::RawMonitor, objective::RawObjective,
+    pairs::RawPairs, prepare::RawPrepare, train::RawTrain, view::RawView,
 };
 
 #[derive(Deserialize)]
@@ -28,6 +28,7 @@ pub(super) struct RawConfig {
     pub encoder: RawEncoder,
     pub objective: RawObjective,
     pub train: RawTrain,
+    pub monitor: RawMonitor,
     pub evaluate: RawEvaluate,
 }
 
@@ -49,6 +50,7 @@ impl Default for RawConfig {
             encoder: RawEncoder::default(),
             objective: RawObjective::default(),
             train: RawTrain::default(),
+            monitor: RawMonitor::default(),
             evaluate: RawEvaluate::default(),
         }
     }

@@ -56,6 +56,20 @@ pub(super) fn info_nce(g: &mut Graph, inputs: &Inputs, sides: Sides) -> Result<L
 
 /// Symmetric InfoNCE of rows in memory, `[K, P]` laid row by row, for evaluation.
 pub fn info_nce_loss(anchors: &[f32], positives: &[f32], width: usize, temperature: f32) -> f64 {
+    let count = anchors.len() / width.max(1);
+    (count as f64).ln() - info_nce_bound(anchors, positives, width, temperature, None)
+}
+
+/// The bound ln K − loss in nats of symmetric InfoNCE of rows in memory, `[K, P]`
+/// laid row by row; with `allowed`, `[K, K]`, as in [`Inputs`], K is the number of
+/// an anchor's candidates.
+pub fn info_nce_bound(
+    anchors: &[f32],
+    positives: &[f32],
+    width: usize,
+    temperature: f32,
+    allowed: Option<&[f32]>,
+) -> f64 {
     let unit = |rows: &[f32]| -> Vec<Vec<f64>> {
         rows.chunks_exact(width)
             .map(|row| {
@@ -66,19 +80,25 @@ pub fn info_nce_loss(anchors: &[f32], positives: &[f32], width: usize, temperatu
             .collect()
     };
     let (a, b) = (unit(anchors), unit(positives));
+    let count = a.len();
     let score = |x: &[f64], y: &[f64]| -> f64 {
         x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / f64::from(temperature)
     };
-    let one_sided = |a: &[Vec<f64>], b: &[Vec<f64>]| -> f64 {
-        let losses = a.iter().enumerate().map(|(n, x)| {
-            let scores: Vec<f64> = b.iter().map(|y| score(x, y)).collect();
+    let may = |anchor: usize, positive: usize| {
+        let at = anchor * count + positive;
+        anchor == positive || allowed.is_none_or(|allowed| allowed.get(at).is_none_or(|&v| v > 0.0))
+    };
+    let one_sided = |a: &[Vec<f64>], b: &[Vec<f64>], may: &dyn Fn(usize, usize) -> bool| -> f64 {
+        let bounds = a.iter().enumerate().map(|(n, x)| {
+            let candidates = b.iter().enumerate().filter(|&(m, _)| may(n, m));
+            let scores: Vec<f64> = candidates.map(|(_, y)| score(x, y)).collect();
             let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = scores.iter().map(|s| (s - most).exp()).sum();
-            most + sum.ln() - scores[n]
+            (scores.len() as f64).ln() - (most + sum.ln() - score(x, &b[n]))
         });
-        losses.sum::<f64>() / a.len().max(1) as f64
+        bounds.sum::<f64>() / count.max(1) as f64
     };
-    (one_sided(&a, &b) + one_sided(&b, &a)) / 2.0
+    (one_sided(&a, &b, &may) + one_sided(&b, &a, &|n, m| may(m, n))) / 2.0
 }
 
 #[cfg(test)]
@@ -92,5 +112,18 @@ mod tests {
         let mut unlike = vec![0.0; 16];
         unlike.iter_mut().step_by(5).for_each(|v| *v = 1.0);
         assert!(info_nce_loss(&unlike, &unlike, 4, 0.05) < 1e-6);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_no_candidate() {
+        // rows 0 and 1 alike, so that each is the other's false negative
+        let rows = [1.0, 0.0, 1.0, 0.0, 0.0, 1.0];
+        let plain = info_nce_bound(&rows, &rows, 2, 0.01, None);
+        let expected = 3f64.ln() - 2.0 / 3.0 * 2f64.ln();
+        assert!((plain - expected).abs() < 1e-9, "{plain}");
+        let allowed = [1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+        let masked = info_nce_bound(&rows, &rows, 2, 0.01, Some(&allowed));
+        let expected = (2.0 * 2f64.ln() + 3f64.ln()) / 3.0;
+        assert!((masked - expected).abs() < 1e-9, "{masked}");
     }
 }

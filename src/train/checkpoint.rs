@@ -4,7 +4,7 @@ use std::{collections::HashMap, io::Write, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::MetricRow;
+use super::monitor::MetricRow;
 use crate::{
     durable::{self, DurableError},
     runtime::StateVariable,
@@ -44,10 +44,10 @@ pub(super) struct State {
     pub metrics: Vec<MetricRow>,
 }
 
-/// Numbers of a [`MetricRow`] in a checkpoint.
-const METRIC_WIDTH: usize = 10;
-/// The tensor that holds them.
+/// The tensor of bytes that holds the rows, as postcard lays them out.
 const METRICS: &str = "metrics";
+/// What changes when the layout of a checkpoint does.
+const FORMAT: &str = "2";
 
 impl State {
     /// The state before the first step.
@@ -73,27 +73,26 @@ impl State {
     /// # Errors
     /// [`CheckpointError`].
     pub fn write(&self, path: &Path, digest: &str) -> Result<(), CheckpointError> {
-        let metrics: Vec<f32> = self.metrics.iter().flat_map(numbers).collect();
-        let variables = self.variables.iter().map(|v| (v.name.as_str(), &v.values));
-        let parts: Vec<(&str, Vec<u8>)> = variables
-            .chain([(METRICS, &metrics)])
-            .map(|(name, values)| (name, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-            .collect();
-        let damaged = |_| CheckpointError::Damaged { what: "it cannot be laid out" };
+        let unfit = || CheckpointError::Damaged { what: "it cannot be laid out" };
+        let bytes_of = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let variables = self.variables.iter();
+        let mut parts: Vec<(&str, Dtype, Vec<u8>)> =
+            variables.map(|v| (v.name.as_str(), Dtype::F32, bytes_of(&v.values))).collect();
+        let metrics = postcard::to_stdvec(&self.metrics).map_err(|_| unfit())?;
+        parts.push((METRICS, Dtype::U8, metrics));
         let views = parts
             .iter()
-            .map(|(name, bytes)| {
-                Ok((
-                    *name,
-                    TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(damaged)?,
-                ))
+            .map(|(name, dtype, bytes)| {
+                let count = bytes.len() * 8 / dtype.bitsize();
+                Ok((*name, TensorView::new(*dtype, vec![count], bytes).map_err(|_| unfit())?))
             })
             .collect::<Result<Vec<_>, CheckpointError>>()?;
         let about = HashMap::from([
+            ("format".to_owned(), FORMAT.to_owned()),
             ("digest".to_owned(), digest.to_owned()),
             ("step".to_owned(), self.step.to_string()),
         ]);
-        let bytes = safetensors::serialize(views, Some(about)).map_err(damaged)?;
+        let bytes = safetensors::serialize(views, Some(about)).map_err(|_| unfit())?;
         durable::write_atomically(path, |out| {
             out.write_all(&bytes)
                 .map_err(|source| CheckpointError::Io { action: "written", source })
@@ -119,7 +118,8 @@ impl State {
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|_| damaged("its header"))?;
         let about = header.metadata().as_ref();
         let entry = |key: &str| about.and_then(|about| about.get(key));
-        if entry("digest").map(String::as_str) != Some(digest) {
+        let is = |key: &str, wanted: &str| entry(key).is_some_and(|value| value == wanted);
+        if !is("digest", digest) || !is("format", FORMAT) {
             return Ok(None);
         }
         let step = entry("step").and_then(|s| s.parse().ok()).ok_or_else(|| damaged("its step"))?;
@@ -129,65 +129,14 @@ impl State {
             let (values, _) = tensor.data().as_chunks::<4>();
             Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
         };
-        let metrics = read(METRICS)?
-            .chunks_exact(METRIC_WIDTH)
-            .enumerate()
-            .filter_map(|(step, numbers)| metric(step, numbers))
-            .collect();
+        let metrics = tensors.tensor(METRICS).map_err(|_| damaged("a tensor is missing"))?;
+        let metrics = postcard::from_bytes(metrics.data()).map_err(|_| damaged("its metrics"))?;
         let variables = names
             .iter()
             .map(|&name| Ok(StateVariable { name: name.to_owned(), values: read(name)? }))
             .collect::<Result<_, CheckpointError>>()?;
         Ok(Some(Self { step, variables, metrics }))
     }
-}
-
-/// A row as numbers; what it lacks is none.
-fn numbers(row: &MetricRow) -> [f32; METRIC_WIDTH] {
-    [
-        row.loss,
-        row.bound_nats.unwrap_or(f32::NAN),
-        row.ceiling_nats.unwrap_or(f32::NAN),
-        row.learning_rate,
-        row.gradient_norm,
-        row.pairs_per_second,
-        row.wait_share,
-        row.temperature.unwrap_or(f32::NAN),
-        row.negatives.unwrap_or(f32::NAN),
-        row.without_negatives.unwrap_or(f32::NAN),
-    ]
-}
-
-fn metric(step: usize, numbers: &[f32]) -> Option<MetricRow> {
-    let &[
-        loss,
-        bound_nats,
-        ceiling_nats,
-        learning_rate,
-        gradient_norm,
-        pairs_per_second,
-        wait_share,
-        temperature,
-        negatives,
-        without_negatives,
-    ] = numbers
-    else {
-        return None;
-    };
-    let there = |number: f32| (!number.is_nan()).then_some(number);
-    Some(MetricRow {
-        step: step as u32,
-        loss,
-        bound_nats: there(bound_nats),
-        ceiling_nats: there(ceiling_nats),
-        learning_rate,
-        gradient_norm,
-        pairs_per_second,
-        wait_share,
-        temperature: there(temperature),
-        negatives: there(negatives),
-        without_negatives: there(without_negatives),
-    })
 }
 
 #[cfg(test)]
@@ -204,7 +153,14 @@ mod tests {
         let path = folder.path().join("checkpoint.safetensors");
         let mut state = state(&[1.5, -2.0, 3.25]);
         state.step = 2;
-        state.metrics = (0..2).filter_map(|n| metric(n, &[n as f32; METRIC_WIDTH])).collect();
+        let row = |step| MetricRow {
+            step,
+            loss: 0.1,
+            rank_me: (step == 1).then_some(3.5),
+            alarms: (step == 0).then(|| "collapse".to_owned()),
+            ..MetricRow::default()
+        };
+        state.metrics = (0..2).map(row).collect();
         assert_eq!(State::open(&path, "a", &["params"]).unwrap(), None);
         state.write(&path, "a").unwrap();
         assert_eq!(State::open(&path, "a", &["params"]).unwrap(), Some(state));

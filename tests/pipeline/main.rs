@@ -14,6 +14,7 @@ mod images;
 mod indexing;
 mod information;
 mod learning;
+mod monitoring;
 mod objectives;
 mod pairs;
 #[path = "../readers/raw.rs"]

@@ -6,12 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mivox::{table, train::MetricRow};
+
 use crate::workplace::{Pipeline, SMALL, Workplace, phantom};
+
+/// The rows of a run without what a clock says.
+fn metrics(place: &Workplace) -> Vec<MetricRow> {
+    let rows: Vec<MetricRow> = table::read(&place.results().join("metrics.parquet")).unwrap();
+    let timeless =
+        |row| MetricRow { pairs_per_second: 0.0, wait_share: 0.0, look_seconds: None, ..row };
+    rows.into_iter().map(timeless).collect()
+}
 
 fn workplace(steps: usize) -> Workplace {
     let rest = SMALL
         .replace("steps = 6", &format!("steps = {steps}"))
-        .replace("checkpoint_every = 2", "checkpoint_every = 5");
+        .replace("checkpoint_every = 2", "checkpoint_every = 5\n[monitor]\nevery = 7\nprobe = 16");
     let sources = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
     let place = Workplace::new(&Pipeline { sources, rest: &rest });
     phantom(place.folder.path(), &["--subjects", "4", "--sessions", "1", "--seed", "5"]);
@@ -27,6 +37,8 @@ fn the_same_seed_gives_the_same_bits_stopped_killed_or_not() {
     let encoder = place.results().join("encoder.onnx");
     place.run(&["train"], 0);
     let in_one_go = fs::read(&encoder).unwrap();
+    let metrics_in_one_go = metrics(&place);
+    assert_eq!(metrics_in_one_go.iter().filter(|row| row.rank_me.is_some()).count(), 9);
 
     // Asked to stop: 75, the state saved.
     fs::remove_file(&encoder).unwrap();
@@ -56,6 +68,7 @@ fn the_same_seed_gives_the_same_bits_stopped_killed_or_not() {
 
     place.run(&["train", "--resume"], 0);
     assert!(fs::read(&encoder).unwrap() == in_one_go, "the resumed encoder has other bits");
+    assert_eq!(metrics(&place), metrics_in_one_go);
     assert!(!checkpoint.exists(), "the checkpoint outlived its run");
 }
 

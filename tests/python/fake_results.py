@@ -96,9 +96,30 @@ def write(out, modalities=("T1", "T2", "CT"), subjects=5, seed=1):
             "loss": ceiling - bound,
             "bound_nats": bound,
             "ceiling_nats": np.full(step.size, ceiling),
+            "temperature": np.full(step.size, 0.1),
+            "negatives": np.full(step.size, 63.0),
+            "without_negatives": np.zeros(step.size),
             "learning_rate": np.full(step.size, 1e-3),
             "gradient_norm": np.ones(step.size),
             "pairs_per_second": np.full(step.size, 500.0),
+            "wait_share": np.full(step.size, 0.01),
+        }
+        | {
+            name: [value if n % 20 == 19 else None for n in step]
+            for name, value in [
+                ("look_ceiling_nats", ceiling),
+                ("probe_bound_nats", 2.0),
+                ("held_out_bound_nats", 1.5),
+                ("control_nats", 0.0),
+                ("alignment", 0.2),
+                ("uniformity", -0.5),
+                ("rank_me", 12.0),
+                ("held_out_alignment", 0.3),
+                ("held_out_uniformity", -0.4),
+                ("held_out_rank_me", 10.0),
+                ("look_seconds", 0.5),
+                ("alarms", "overfitting"),
+            ]
         }
     ).write_parquet(out / "metrics.parquet")
     pairs = [f"{a}→{b}" for a in modalities for b in modalities if a < b] + ["cross-slice"]
