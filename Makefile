@@ -5,7 +5,7 @@ PYTHON ?= python3
 MIVOX := $(or $(CARGO_TARGET_DIR),target)/release/mivox
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load bench-index
+.PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load bench-index bench-register
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,3 +106,6 @@ bench-load: .venv-torch/.installed ## time reading and resampling beside pydicom
 
 bench-index: .venv-torch/.installed ## time an index over a million files beside pydicom and GDCM; 4 GB of disk
 	.venv-torch/bin/python benches/peers/index.py $(BENCH)
+
+bench-register: .venv-torch/.installed ## time rigid alignment beside SimpleITK's, on ../shared/scans
+	.venv-torch/bin/python benches/peers/register.py $(BENCH)

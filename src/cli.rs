@@ -10,6 +10,7 @@ mod pairs;
 mod phantom;
 mod prepare;
 mod pull;
+mod register;
 mod run;
 mod show;
 mod train;
@@ -57,6 +58,10 @@ enum Command {
         after_help = "Example:\n  mivox prepare pipelines/default.toml --input /data/scans --out results"
     )]
     Prepare(PipelineArgs),
+    /// Align the scans of every subject, where the pipeline asks for it: alignment.parquet
+    #[command(after_help = "Example, of a pipeline with [pairs] register = \"rigid\":\n  \
+                      mivox register pipeline.toml --input /data/scans --out results")]
+    Register(PipelineArgs),
     /// Name the places that show the same anatomy: pairs.parquet
     #[command(
         after_help = "Example:\n  mivox pairs pipelines/default.toml --input /data/scans --out results"
@@ -169,6 +174,7 @@ impl Cli {
                 job::with(&pipeline, |job| index::run(job, rehash))
             }
             Command::Prepare(args) => job::with(&args, prepare::run),
+            Command::Register(args) => job::with(&args, register::run),
             Command::Pairs(args) => job::with(&args, pairs::run),
             Command::Train { pipeline, resume } => {
                 job::with(&pipeline, |job| train::run(job, resume))

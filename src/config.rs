@@ -45,6 +45,8 @@ pub struct Config {
     pub prepare: crate::prepare::Settings,
     /// Size of the views.
     pub view: crate::view::Settings,
+    /// Whether the scans of a subject are aligned before.
+    pub register: crate::register::Mode,
     /// Which pairs are made.
     pub pairs: pairing::Settings,
     /// Shape of the encoder.
@@ -143,6 +145,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let sources = sources(&raw, folder, overrides)?;
         let out = overrides.out.clone().or(raw.out.map(|out| folder.join(out)));
+        let register = word("pairs.register", &raw.pairs.register)?;
         let pairs = raw.pairs.check()?;
         let augment = raw.augment.check()?;
         let train = raw.train.check(pairs.weights, augment, raw.seed)?;
@@ -158,6 +161,7 @@ impl Config {
             sources,
             prepare: raw.prepare.check()?,
             view: raw.view.check()?,
+            register,
             pairs,
             encoder: raw.encoder.check(folder)?,
             evaluate: evaluate::Settings {

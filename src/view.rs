@@ -8,9 +8,10 @@ use std::{collections::HashMap, path::Path};
 use glam::DVec3;
 
 use crate::{
-    geometry::Grid,
+    geometry::{Grid, affine_from_flat},
     io::image::{ImageError, Mapped},
     prepare::VolumeRow,
+    register::AlignmentRow,
     resample::linear,
 };
 
@@ -26,6 +27,8 @@ pub struct Volumes {
 pub struct Prepared {
     /// Its row in `volumes.parquet`.
     pub row: VolumeRow,
+    /// The coordinate system of its mm: the same place only within one subject and world.
+    pub world: String,
     /// From the row: the file's affine is rounded to f32.
     grid: Grid,
     mapped: Mapped,
@@ -49,6 +52,12 @@ pub enum ViewError {
         /// Pseudonym of the series.
         series: String,
     },
+    /// Volumes were prepared after the alignment.
+    #[error("{missing} prepared volumes have no alignment; run `mivox register` again")]
+    Unaligned {
+        /// Volumes without alignment.
+        missing: usize,
+    },
     /// A pair names a series that was not prepared.
     #[error("the series {series} was not prepared; make the pairs again")]
     Unknown {
@@ -71,10 +80,39 @@ impl Volumes {
                 if mapped.grid().shape != row.grid().shape {
                     return Err(ViewError::Changed { series: row.series });
                 }
-                Ok((row.series.clone(), Prepared { grid: row.grid(), row, mapped }))
+                let world = row.frame_of_reference.as_ref().unwrap_or(&row.session).clone();
+                Ok((row.series.clone(), Prepared { grid: row.grid(), row, world, mapped }))
             })
             .collect::<Result<_, ViewError>>()?;
         Ok(Self { by_series })
+    }
+
+    /// [`Volumes::open`], each volume where it was aligned to: its grid and the middle of
+    /// its body moved into the world of its subject's reference. A refused one stays
+    /// where it is, in a world of its own.
+    ///
+    /// # Errors
+    /// As [`Volumes::open`]; [`ViewError::Unaligned`] for a volume without alignment.
+    pub fn open_aligned(
+        results: &Path,
+        rows: Vec<VolumeRow>,
+        alignments: &[AlignmentRow],
+    ) -> Result<Self, ViewError> {
+        let mut volumes = Self::open(results, rows)?;
+        let mut found = 0;
+        for alignment in alignments {
+            let Some(volume) = volumes.by_series.get_mut(&alignment.series) else { continue };
+            found += 1;
+            volume.world.clone_from(&alignment.world);
+            let affine = affine_from_flat(&alignment.affine);
+            volume.grid.ras_from_voxel = affine * volume.grid.ras_from_voxel;
+            let centre = DVec3::from_array(volume.row.centre_mm);
+            volume.row.centre_mm = affine.transform_point3(centre).to_array();
+        }
+        match volumes.by_series.len() - found {
+            0 => Ok(volumes),
+            missing => Err(ViewError::Unaligned { missing }),
+        }
     }
 
     /// The prepared volume of a series.

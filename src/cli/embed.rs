@@ -19,7 +19,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     stamp.clear()?;
     let runtime = Runtime::open(config.device, config.threads)?;
     let mut embedder = Embedder::open(&runtime, &job.path("encoder.onnx"), &config.recipe())?;
-    let volumes = job.volumes()?;
+    let volumes = job.volumes_as_scanned()?;
     let request = Request {
         volumes: volumes.all(),
         view: &config.view,

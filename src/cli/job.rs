@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{End, PipelineArgs};
+use super::{End, PipelineArgs, register};
 use crate::{
     cohort::{LastImage, Quarantined, Scan},
     config::Config,
@@ -87,8 +87,17 @@ impl Job {
         Ok(table::read(&self.path("volumes.parquet"))?)
     }
 
-    /// The prepared volumes, mapped.
+    /// The prepared volumes, mapped, each subject's in one world where the pipeline
+    /// asks for alignment.
     pub fn volumes(&self) -> anyhow::Result<Volumes> {
+        let Some(alignments) = register::alignments(self)? else {
+            return self.volumes_as_scanned();
+        };
+        Ok(Volumes::open_aligned(&self.config.out, self.volume_rows()?, &alignments)?)
+    }
+
+    /// The prepared volumes, mapped, in the coordinates of their scanner.
+    pub fn volumes_as_scanned(&self) -> anyhow::Result<Volumes> {
         Ok(Volumes::open(&self.config.out, self.volume_rows()?)?)
     }
 

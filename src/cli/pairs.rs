@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::job::{Job, counted, say};
+use super::{
+    job::{Job, counted, say},
+    register,
+};
 use crate::{
     pairing::{self, HELD_OUT, PairRow},
     table,
@@ -11,7 +14,7 @@ use crate::{
 pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let config = &job.config;
     let depends = (&config.pairs, &config.view, config.seed);
-    let stamp = job.stamp("pairs", Some("prepare"), &depends)?;
+    let stamp = job.stamp("pairs", Some(register::before_pairs(job)), &depends)?;
     let output = job.path("pairs.parquet");
     if stamp.is_set(std::slice::from_ref(&output)) {
         say("pairs", "unchanged");

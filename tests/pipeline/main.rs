@@ -15,6 +15,7 @@ mod learning;
 #[path = "../readers/raw.rs"]
 #[allow(dead_code)]
 mod raw;
+mod registration;
 mod resume;
 mod shared_scans;
 mod show;
