@@ -44,7 +44,7 @@ pub const LEAST_OVERLAP: f64 = 0.5;
 /// Least gain.
 pub const LEAST_GAIN: f64 = 2.0;
 /// Largest disagreement of halves, mm.
-pub const MOST_HALVES_MM: f64 = 3.0;
+pub const MOST_HALVES_MM: f64 = 4.0;
 
 /// Misalignments that are drawn.
 const DRAWN: usize = 40;
@@ -99,6 +99,9 @@ impl fmt::Display for Doubt {
 /// The level at which quality is measured: half as fine as the finest.
 const LEVEL: usize = 1;
 
+/// How far the halves begin from the pose, along and about each axis, mm.
+const AWAY_MM: f64 = 3.0;
+
 fn gain(search: &Search, found: &Found) -> Option<f64> {
     let samples = search.samples.get(LEVEL)?;
     let metric = search.metric(LEVEL, samples)?;
@@ -149,14 +152,19 @@ fn overlap(search: &Search, pose: &Pose) -> Option<f64> {
 }
 
 /// Where two halves see the same anatomy they are aligned by the same map; what
-/// merely fits as well as it can fits each half in its own way.
+/// merely fits as well as it can fits each half in its own way. The halves begin on
+/// opposite sides of the pose, so that neither stays where it is for want of a slope.
 fn halves_mm(search: &Search, found: &Found) -> Option<f64> {
-    let samples = search.samples.get(LEVEL)?;
     let mut apart: Vec<f64> = (0..3)
         .map(|axis| {
-            let half = |upper| {
-                let samples = samples.half(axis, upper);
-                Some(search.climb(LEVEL, &samples, found.pose)?.pose.affine())
+            let half = |upper: bool| {
+                let away = if upper { AWAY_MM } else { -AWAY_MM };
+                let mut pose = found.pose.moved(&[away; 6], search.radius_mm);
+                for level in [LEVEL + 1, LEVEL] {
+                    let samples = search.samples.get(level)?.half(axis, upper);
+                    pose = search.climb(level, &samples, pose)?.pose;
+                }
+                Some(pose.affine())
             };
             Some(search.apart_mm(&half(false)?, &half(true)?))
         })
