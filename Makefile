@@ -5,7 +5,7 @@ PYTHON ?= python3
 MIVOX := $(or $(CARGO_TARGET_DIR),target)/release/mivox
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load bench-index bench-sampling
+.PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load bench-index bench-register bench-sampling
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,3 +109,6 @@ bench-index: .venv-torch/.installed ## time an index over a million files beside
 
 bench-sampling: ## time a view as training samples it
 	cargo bench --locked --bench sampling
+
+bench-register: .venv-torch/.installed ## time rigid alignment beside SimpleITK's, on ../shared/scans
+	.venv-torch/bin/python benches/peers/register.py $(BENCH)

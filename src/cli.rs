@@ -12,6 +12,7 @@ mod pairs;
 mod phantom;
 mod prepare;
 mod pull;
+mod register;
 mod run;
 mod show;
 mod train;
@@ -65,6 +66,10 @@ enum Command {
         after_help = "Example:\n  mivox prepare pipelines/default.toml --input /data/scans --out results"
     )]
     Prepare(PipelineArgs),
+    /// Align the scans of every subject, where the pipeline asks for it: alignment.parquet
+    #[command(after_help = "Example, of a pipeline with [pairs] register = \"rigid\":\n  \
+                      mivox register pipeline.toml --input /data/scans --out results")]
+    Register(PipelineArgs),
     /// Name the places that show the same anatomy: pairs.parquet
     #[command(after_help = pairs::EXAMPLE)]
     Pairs {
@@ -218,6 +223,7 @@ impl Command {
             Self::Run { pipeline, alarms } => run::run(&pipeline, alarms.strict),
             Self::Index { pipeline, rehash } => job::with(&pipeline, |job| index::run(job, rehash)),
             Self::Prepare(args) => job::with(&args, prepare::run),
+            Self::Register(args) => job::with(&args, register::run),
             Self::Pairs { pipeline, sheet } => {
                 job::with(&pipeline, |job| pairs::run_with_sheet(job, &sheet))
             }

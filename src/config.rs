@@ -50,6 +50,8 @@ pub struct Config {
     pub prepare: crate::prepare::Settings,
     /// Size of the views.
     pub view: crate::view::Settings,
+    /// Whether the scans of a subject are aligned before.
+    pub register: crate::register::Mode,
     /// Which pairs are made.
     pub pairs: pairing::Settings,
     /// Shape of the encoder.
@@ -166,6 +168,7 @@ impl Config {
         let sources = sources(&raw, folder, overrides)?;
         let templates = templates(&raw, overrides)?;
         let out = overrides.out.clone().or(raw.out.map(|out| folder.join(out)));
+        let register = word("pairs.register", &raw.pairs.register)?;
         let view = raw.view.check()?;
         let (pairs, draw) = raw.pairs.check(templates, &view)?;
         let augment = raw.augment.check()?;
@@ -189,6 +192,7 @@ impl Config {
             cuda_graphs: raw.cuda_graphs,
             sources,
             prepare: raw.prepare.check()?,
+            register,
             view,
             pairs,
             encoder: raw.encoder.check(folder, expander)?,

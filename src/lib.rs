@@ -19,6 +19,7 @@ pub mod convert;
 pub mod sheet;
 pub mod pull;
 pub mod prepare;
+pub mod register;
 pub mod view;
 pub mod pairing;
 pub mod encoder;

@@ -13,9 +13,10 @@ use std::{
 use glam::DVec3;
 
 use crate::{
-    geometry::Grid,
+    geometry::{Grid, affine_from_flat},
     io::image::{ImageError, Mapped},
     prepare::VolumeRow,
+    register::AlignmentRow,
 };
 
 pub use augment::{Augment, Augmentation, Augments};
@@ -69,6 +70,12 @@ pub enum ViewError {
         /// Of what.
         what: &'static str,
     },
+    /// Volumes were prepared after the alignment.
+    #[error("{missing} prepared volumes have no alignment; run `mivox register` again")]
+    Unaligned {
+        /// Volumes without alignment.
+        missing: usize,
+    },
     /// A pair names a series that was not prepared.
     #[error("the series {series} was not prepared; make the pairs again")]
     Unknown {
@@ -111,6 +118,34 @@ impl Volumes {
             }
         }
         self
+    }
+
+    /// [`Volumes::open`], each volume where it was aligned to: its grid and the middle of
+    /// its body moved into the world of its subject's reference. A refused one stays
+    /// where it is, in a world of its own.
+    ///
+    /// # Errors
+    /// As [`Volumes::open`]; [`ViewError::Unaligned`] for a volume without alignment.
+    pub fn open_aligned(
+        results: &Path,
+        rows: Vec<VolumeRow>,
+        alignments: &[AlignmentRow],
+    ) -> Result<Self, ViewError> {
+        let mut volumes = Self::open(results, rows)?;
+        let mut found = 0;
+        for alignment in alignments {
+            let Some(volume) = volumes.by_series.get_mut(&alignment.series) else { continue };
+            found += 1;
+            volume.world.clone_from(&alignment.world);
+            let affine = affine_from_flat(&alignment.affine);
+            volume.grid.ras_from_voxel = affine * volume.grid.ras_from_voxel;
+            let centre = DVec3::from_array(volume.row.centre_mm);
+            volume.row.centre_mm = affine.transform_point3(centre).to_array();
+        }
+        match volumes.by_series.len() - found {
+            0 => Ok(volumes),
+            missing => Err(ViewError::Unaligned { missing }),
+        }
     }
 
     /// The prepared volume of a series.

@@ -20,7 +20,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let runtime = Runtime::open(config.device, config.threads)?;
     let (own, recipe) = (config.encoder.own, config.recipe());
     let mut embedder = Embedder::of_results(&runtime, job.run_folder(), own, &recipe)?;
-    let volumes = job.volumes()?;
+    let volumes = job.volumes_as_scanned()?;
     let request = Request {
         volumes: volumes.all(),
         view: &config.view,

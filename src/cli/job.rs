@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{End, PipelineArgs};
+use super::{End, PipelineArgs, register};
 use crate::{
     cohort::{LastImage, Quarantined, Scan},
     config::Config,
@@ -130,10 +130,21 @@ impl Job {
         Ok(table::read(&self.path("volumes.parquet"))?)
     }
 
-    /// The prepared volumes, mapped.
+    /// The prepared volumes, mapped, each subject's in one world where the pipeline
+    /// asks for alignment.
     pub fn volumes(&self) -> anyhow::Result<Volumes> {
-        let volumes = Volumes::open(&self.config.out, self.volume_rows()?)?;
+        let volumes = match register::alignments(self)? {
+            Some(alignments) => {
+                Volumes::open_aligned(&self.config.out, self.volume_rows()?, &alignments)?
+            }
+            None => self.volumes_as_scanned()?,
+        };
         Ok(volumes.in_templates(&self.config.pairs.templates))
+    }
+
+    /// The prepared volumes, mapped, in the coordinates of their scanner.
+    pub fn volumes_as_scanned(&self) -> anyhow::Result<Volumes> {
+        Ok(Volumes::open(&self.config.out, self.volume_rows()?)?)
     }
 
     /// Who is trained on and who is held out.

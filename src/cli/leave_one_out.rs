@@ -8,7 +8,7 @@ use clap::Args;
 use super::{
     End, PipelineArgs, evaluate, index,
     job::{FOLDS, Job, say},
-    pairs, prepare, train,
+    pairs, prepare, register, train,
 };
 use crate::{durable, encoder::Encoder, evaluate::EvaluationRow, table};
 
@@ -32,8 +32,8 @@ const COLUMNS: [&str; 4] = ["trained", "untrained", "correlation", "histogram MI
 pub(super) fn run(args: &LeaveOneOutArgs) -> anyhow::Result<End> {
     let job = Job::open(&args.pipeline)?;
     Encoder::open(&job.config.encoder, &job.config.view)?;
-    let stages: [fn(&Job) -> anyhow::Result<bool>; 2] =
-        [|job| index::run(job, false), prepare::run];
+    let stages: [fn(&Job) -> anyhow::Result<bool>; 3] =
+        [|job| index::run(job, false), prepare::run, register::run];
     for stage in stages {
         if !stage(&job)? {
             return job.end(false);
@@ -55,7 +55,7 @@ pub(super) fn run(args: &LeaveOneOutArgs) -> anyhow::Result<End> {
             );
             durable::create_folder(&fold.run_path(""))?;
             let stages: [fn(&Job) -> anyhow::Result<bool>; 3] =
-                [pairs::run, |fold| train::run(fold, true), evaluate::run];
+                [pairs::run, |fold| train::run(fold, true, false), evaluate::run];
             for stage in stages {
                 if !stage(&fold)? {
                     return job.end(false);

@@ -6,7 +6,10 @@ use clap::Args;
 use rand::{SeedableRng, seq::IteratorRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::job::{Job, counted, say};
+use super::{
+    job::{Job, counted, say},
+    register,
+};
 use crate::{
     pairing::{self, HELD_OUT, Kind, PairRow, Side, TRAIN},
     sheet::pairs::{PairCell, grey, write_pairs},
@@ -141,7 +144,7 @@ fn window(values: &[f32]) -> [f32; 2] {
 pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let config = &job.config;
     let depends = (&config.pairs, &config.view, config.seed);
-    let stamp = job.stamp("pairs", Some("prepare"), &depends)?;
+    let stamp = job.stamp("pairs", Some(register::before_pairs(job)), &depends)?;
     let output = job.run_path("pairs.parquet");
     if stamp.is_set(std::slice::from_ref(&output)) {
         say("pairs", "unchanged");

@@ -3,7 +3,7 @@
 use super::{
     End, PipelineArgs, embed, evaluate, index,
     job::{Job, say},
-    pairs, prepare, train,
+    pairs, prepare, register, train,
 };
 use crate::{encoder::Encoder, pairing::HELD_OUT};
 
@@ -11,9 +11,10 @@ pub(super) fn run(args: &PipelineArgs, strict: bool) -> anyhow::Result<End> {
     let job = Job::open(args)?;
     // An encoder that cannot be had is said before hours of work, not after.
     Encoder::open(&job.config.encoder, &job.config.view)?;
-    let stages: [&dyn Fn(&Job) -> anyhow::Result<bool>; 6] = [
+    let stages: [&dyn Fn(&Job) -> anyhow::Result<bool>; 7] = [
         &|job| index::run(job, false),
         &prepare::run,
+        &register::run,
         &pairs::run,
         // What was stopped goes on: that is what running it again means.
         &|job| train::run(job, true, strict),

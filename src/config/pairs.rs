@@ -13,6 +13,7 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawPairs {
+    pub register: String,
     pub augmented: f64,
     pub cross_slice: f64,
     pub cross_modality: f64,
@@ -38,6 +39,7 @@ pub(super) struct RawPairs {
 impl Default for RawPairs {
     fn default() -> Self {
         Self {
+            register: "none".to_owned(),
             augmented: 1.0,
             cross_slice: 1.0,
             cross_modality: 2.0,

@@ -20,6 +20,7 @@ mod pairs;
 #[path = "../readers/raw.rs"]
 #[allow(dead_code)]
 mod raw;
+mod registration;
 mod resume;
 mod shared_scans;
 mod show;
