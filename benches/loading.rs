@@ -23,6 +23,7 @@ use mivox::{
         series::{assemble, read_series},
     },
     resample::Resampler,
+    volume::keep_freed_memory,
 };
 use rayon::prelude::*;
 
@@ -35,6 +36,8 @@ fn main() {
         return eprintln!("run by benches/peers/load.py, with a case and a path");
     };
     let path = Path::new(path);
+    // as the program does
+    keep_freed_memory();
     let mut last = Vec::new();
     for line in std::io::stdin().lines() {
         for _ in 0..line.unwrap().trim().parse::<usize>().unwrap() {

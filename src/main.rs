@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    mivox::volume::keep_freed_memory();
     let cli = mivox::cli::Cli::parse();
     match own_program() {
         Ok(program) => mivox::io::dicom::decode_in(program),

@@ -6,7 +6,7 @@ use ndarray::Array3;
 
 use crate::{geometry::Grid, study::Modality};
 
-pub use memory::{NoRoom, room, zeros};
+pub use memory::{NoRoom, keep_freed_memory, room, zeros};
 
 /// A scan in memory.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-"""Times reading scans beside pydicom, GDCM, SimpleITK, nibabel and MONAI.
+"""Times reading scans beside pydicom, dicom-rs, GDCM, SimpleITK, nibabel and MONAI.
 
     .venv-torch/bin/python benches/peers/load.py [--rounds N] [--only CASE ...] [--features charls]
 
@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -32,9 +33,10 @@ CODECS = {
 }
 # What a case reads, the unit of its times, threads, times a turn, and who takes part.
 CASES = {
-    "header": ("header", "raw.dcm", "µs", 1, 2000, ["pydicom", "GDCM", "SimpleITK"]),
+    "header": ("header", "raw.dcm", "µs", 1, 2000, ["pydicom", "dicom-rs", "GDCM", "SimpleITK"]),
     **{
-        name: ("slice", f"{name}.dcm", "ms", 1, 60, ["pydicom", "SimpleITK"]) for name in CODECS
+        name: ("slice", f"{name}.dcm", "ms", 1, 60, ["pydicom", "dicom-rs", "SimpleITK"])
+        for name in CODECS
     },
     ".nii": ("volume", "volume.nii", "ms", 1, 3, ["nibabel", "SimpleITK", "MONAI"]),
     ".nii.gz": ("volume", "volume.nii.gz", "ms", 1, 1, ["nibabel", "SimpleITK", "MONAI"]),
@@ -279,18 +281,32 @@ def check(case, names, folder):
                 if abs(mean - level) > 2e-3:
                     sys.exit(f"{name} has another mean: {level}; mivox: {mean}")
     elif case != "header":
+        if "dicom-rs" in names:
+            np.save(folder / "dicom-rs.npy", np.fromfile(folder / "dicom-rs.f32", "<f4").reshape(512, 512))
         first, *others = (np.load(folder / f"{name}.npy").squeeze() for name in names[1:])
         for other in others:
             if np.abs(first - other).max() > 1e-3:
                 sys.exit(f"{names[1:]} differ in {case}")
 
 
-def compare(case, folder, binary, rounds):
+def dicom_rs():
+    """dicom-rs, which is Rust too; nothing where it cannot be built."""
+    try:
+        manifest = str(Path(__file__).parent / "dicom-rs" / "Cargo.toml")
+        return turns.built("dicom-rs-peer", "build", "--release", "--manifest-path", manifest)
+    except subprocess.CalledProcessError:
+        print("dicom-rs is left out, as it could not be built: CharLS needs CMake.")
+
+
+def compare(case, folder, binary, dicom_rs, rounds):
     kind, path, unit, threads, count, names = CASES[case]
+    names = [name for name in names if name != "dicom-rs" or dicom_rs]
     extra = [str(folder)] if kind == "series" else []
     peers = [Peer("mivox", [binary, kind, str(folder / path), *extra], threads)]
     for name in names:
         command = [sys.executable, __file__, "--serve", name, case, folder / path, folder]
+        if name == "dicom-rs":
+            command = [dicom_rs, kind, folder / path, folder]
         peers.append(Peer(name, command, threads))
     turns.take_turns(peers, rounds, {peer.name: count for peer in peers})
     for peer in peers:
@@ -317,11 +333,11 @@ def main():
     parser.add_argument("--features", default="", help="of mivox, such as charls")
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=CASES)
     arguments = parser.parse_args()
-    binary = turns.mivox_binary("loading", arguments.features)
+    binary, peer = turns.mivox_binary("loading", arguments.features), dicom_rs()
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), arguments.only)
         for case in arguments.only:
-            compare(case, Path(folder), binary, arguments.rounds)
+            compare(case, Path(folder), binary, peer, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -94,12 +94,15 @@ def row(peer, first, unit="ms"):
 
 def mivox_binary(bench, features=""):
     """A bench as cargo built it."""
-    built = subprocess.run(
-        ["cargo", "bench", "--quiet", "--locked", "--bench", bench, "--no-run",
-         "--features", features,
-         "--message-format=json"],
+    return built(bench, "bench", "--bench", bench, "--no-run", "--features", features)
+
+
+def built(name, *command):
+    """The program of that name, by a command of cargo."""
+    done = subprocess.run(
+        ["cargo", *command, "--quiet", "--locked", "--message-format=json"],
         cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE,
     )
-    artifacts = map(json.loads, filter(str.strip, built.stdout.splitlines()))
-    found = [a["executable"] for a in artifacts if a.get("target", {}).get("name") == bench]
+    artifacts = map(json.loads, filter(str.strip, done.stdout.splitlines()))
+    found = [a["executable"] for a in artifacts if a.get("target", {}).get("name") == name]
     return found[-1]

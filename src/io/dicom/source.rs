@@ -120,15 +120,44 @@ impl Source {
 
     /// The next bytes without taking them; fewer at the end.
     pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+        if self.peeked.is_empty()
+            && let Bytes::Plain(file) = &mut self.bytes
+            && file.fill_buf()?.len() >= count
+        {
+            return Ok(self.buffered().get(..count).unwrap_or_default());
+        }
         if let Some(missing) = count.checked_sub(self.peeked.len()) {
             self.bytes.reader().take(missing as u64).read_to_end(&mut self.peeked)?;
         }
         Ok(self.peeked.get(..count).unwrap_or(&self.peeked))
     }
 
+    /// What was read of a plain file already; nothing where some of it was peeked at.
+    fn buffered(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Plain(file) if self.peeked.is_empty() => file.buffer(),
+            _ => &[],
+        }
+    }
+
     /// Whether the data set ends here.
     pub(super) fn is_at_end(&mut self) -> io::Result<bool> {
         Ok(self.peeked.is_empty() && self.bytes.reader().fill_buf()?.is_empty())
+    }
+
+    /// The next bytes, as many as the array has.
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DicomError> {
+        if let Some(&bytes) = self.buffered().first_chunk::<N>()
+            && let Bytes::Plain(file) = &mut self.bytes
+            && N as u64 <= self.end.saturating_sub(self.at)
+        {
+            file.consume(N);
+            self.at += N as u64;
+            return Ok(bytes);
+        }
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Fills the buffer.
@@ -188,6 +217,13 @@ impl Source {
         let (at, left) = (self.at, self.left());
         if announced > left {
             return Err(DicomError::Truncated { at, announced, left });
+        }
+        if self.buffered().len() as u64 >= announced
+            && let Bytes::Plain(file) = &mut self.bytes
+        {
+            file.consume(announced as usize);
+            self.at += announced;
+            return Ok(());
         }
         let known = (self.peeked.len() as u64).min(announced);
         self.peeked.drain(..known as usize);

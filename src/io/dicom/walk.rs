@@ -254,7 +254,10 @@ impl Walker {
             return Ok(Some(PixelStart { tag, vr, length: native }));
         }
         let outer = self.open.last().map_or(Into::DataSet, |open| open.into);
-        let into = outer.sequence(tag);
+        let into = match &vr {
+            b"SQ" | b"??" | b"UN" => outer.sequence(tag),
+            _ => Into::Nowhere,
+        };
         if length == UNDEFINED {
             let (holds, inner) = match &vr {
                 b"OB" | b"OW" => (Holds::Fragments, self.encoding),
@@ -269,8 +272,7 @@ impl Walker {
         match (into, &vr) {
             (Into::Nowhere, _) => self.keep_or_skip(tag, length, outer)?,
             (_, b"SQ" | b"??") => self.enter(Holds::Items, length, self.encoding, into)?,
-            (_, b"UN") => self.enter(Holds::Items, length, Encoding::IMPLICIT, into)?,
-            _ => self.source.skip(u64::from(length))?,
+            _ => self.enter(Holds::Items, length, Encoding::IMPLICIT, into)?,
         }
         Ok(None)
     }

@@ -107,9 +107,7 @@ fn has_long_length(vr: [u8; 2]) -> bool {
 
 pub(super) fn read_element(source: &mut Source, encoding: Encoding) -> Result<Element, DicomError> {
     let at = source.at();
-    let mut bytes = [0; 8];
-    source.fill(&mut bytes)?;
-    let [g0, g1, e0, e1, v0, v1, l0, l1] = bytes;
+    let [g0, g1, e0, e1, v0, v1, l0, l1] = source.array()?;
     let tag = (encoding.u16([g0, g1]), encoding.u16([e0, e1]));
     // Items and delimiters have no value representation in any encoding.
     if encoding.implicit || tag.0 == 0xFFFE {
@@ -120,9 +118,7 @@ pub(super) fn read_element(source: &mut Source, encoding: Encoding) -> Result<El
         return Err(DicomError::Structure { at, what: "no value representation" });
     }
     let length = if has_long_length(vr) {
-        let mut long = [0; 4];
-        source.fill(&mut long)?;
-        encoding.u32(long)
+        encoding.u32(source.array()?)
     } else {
         u32::from(encoding.u16([l0, l1]))
     };
