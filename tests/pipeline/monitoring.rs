@@ -55,11 +55,11 @@ fn a_run_gives_the_same_bits_whether_it_is_watched_or_not() {
     let looks: Vec<u32> = rows.iter().filter(|r| r.rank_me.is_some()).map(|r| r.step).collect();
     assert_eq!(looks, [1, 3, 5]);
     for row in &rows {
-        // Near slices of one subject are excluded.
-        assert!(row.negatives.is_some_and(|count| (1.0..15.0).contains(&count)), "{row:?}");
+        // Fewer where near slices of one subject are excluded.
+        assert!(row.negatives.is_some_and(|count| (1.0..=15.0).contains(&count)), "{row:?}");
         assert!(row.temperature.is_some_and(|t| (t - 0.1).abs() < 1e-6));
         let ceiling = row.ceiling_nats.unwrap();
-        assert!((0.0..16f32.ln()).contains(&ceiling), "{ceiling}");
+        assert!((0.0..=16f32.ln() + 1e-5).contains(&ceiling), "{ceiling}");
         assert_eq!(row.held_out_bound_nats.is_some(), row.rank_me.is_some());
         if let (Some(nats), Some(control)) = (row.held_out_bound_nats, row.control_nats) {
             assert!(nats <= row.look_ceiling_nats.unwrap());
