@@ -28,11 +28,13 @@ pub(super) fn run(args: &PipelineArgs, strict: bool) -> anyhow::Result<End> {
     }
     let out = std::fs::canonicalize(&job.config.out)?;
     println!("\nin {}:", out.display());
+    let encoder =
+        if job.config.encoder.own.any() { "encoder-MODALITY.onnx" } else { "encoder.onnx" };
     for (name, what) in [
         ("cohort.parquet", "the series found"),
         ("pairs.parquet", "what the encoder was told is the same"),
         ("metrics.parquet", "how training went, step by step"),
-        ("encoder.onnx", "the encoder, with its recipe inside"),
+        (encoder, "the encoder, with its recipe inside"),
         ("embeddings/part-*.parquet", "a row a slice and a volume"),
         ("evaluation.parquet", "what it knows of unseen subjects"),
     ] {
