@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     embed::{EmbedError, Embedder},
     objective::info_nce_loss,
-    pairing::{HELD_OUT, Kind, PairRow, Side},
+    pairing::{Changes, HELD_OUT, Kind, PairRow, Side},
     table::record,
     view::{self, Augments, ViewError, Volumes},
 };
@@ -277,9 +277,15 @@ pub(crate) fn embed_pairs(
             // Only an augmented pair needs augmentation: its two places are one.
             let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
             rng.set_stream(2 * n as u64 + which);
-            let augments = pair.is(Kind::Augmented).then_some((&settings.augment, &mut rng));
+            let mut shared = ChaCha8Rng::seed_from_u64(settings.seed);
+            shared.set_stream(1 << 32 | n as u64);
+            let changes = pair.is(Kind::Augmented).then(|| Changes {
+                augments: &settings.augment,
+                rng: &mut rng,
+                pair: shared,
+            });
             // The series are there, as was seen above.
-            let _ = pair.see(side, volumes, view, augments, values);
+            let _ = pair.see(side, volumes, view, changes, values);
         })
     };
     let (anchors, anchor_projections) = embed(Side::Anchor, 0)?;

@@ -22,7 +22,7 @@ use crate::view::{self, Prepared, Stack, Volumes};
 use candidate::Candidates;
 pub use context::Direction;
 pub use remark::Remark;
-pub use row::{Kind, PairRow, Side};
+pub use row::{Changes, Kind, PairRow, Side};
 pub use settings::{DistanceLaw, Draw, Level, Settings, Weights};
 pub use split::{HELD_OUT, Split, TRAIN};
 

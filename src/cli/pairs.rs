@@ -11,13 +11,13 @@ use super::{
     register,
 };
 use crate::{
-    pairing::{self, HELD_OUT, Kind, PairRow, Side, TRAIN},
+    pairing::{self, Changes, HELD_OUT, Kind, PairRow, Side, TRAIN},
     sheet::pairs::{PairCell, grey, write_pairs},
     table,
     view::Volumes,
 };
 
-pub(super) const EXAMPLE: &str = "Examples:\n  \
+pub(super) const EXAMPLE: &str = "Example:\n  \
 mivox pairs pipelines/default.toml --input /data/scans --out results\n  \
 mivox pairs pipelines/default.toml --input /data/scans --out results --sheet pairs.png\n\n\
 The sheet shows both views of some pairs as the encoder will see them, augmentations and\n\
@@ -94,15 +94,13 @@ fn cell(
     let config = &job.config;
     let size = config.view.size;
     let mut sides = [Vec::new(), Vec::new()];
+    let mut shared = rng.clone();
+    shared.set_stream(rng.get_stream() + 1);
     for (side, pictures) in Side::BOTH.into_iter().zip(&mut sides) {
         let mut values = vec![0.0; config.view.voxels()];
-        pair.see(
-            side,
-            volumes,
-            &config.view,
-            Some((&config.train.augment, &mut *rng)),
-            &mut values,
-        )?;
+        let changes =
+            Changes { augments: &config.train.augment, rng: &mut *rng, pair: shared.clone() };
+        pair.see(side, volumes, &config.view, Some(changes), &mut values)?;
         let range = window(&values);
         let depth = config.view.depth();
         let shown = depth.min(SLICES);

@@ -15,12 +15,31 @@ use crate::{
 pub(super) struct RawAugment {
     all: RawChanges,
     of: Vec<(Modality, RawChanges)>,
+    pair: Option<RawChanges>,
 }
+
+/// What moves a view and leaves its values, and so may be of a pair.
+const MOVES: [&str; 10] = [
+    "shift_mm",
+    "rotate_deg",
+    "tilt_deg",
+    "scale",
+    "crop",
+    "flip_left_right",
+    "flip_anterior_posterior",
+    "flip_superior_inferior",
+    "elastic_mm",
+    "elastic_spacing_mm",
+];
 
 impl<'de> Deserialize<'de> for RawAugment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let table = Table::deserialize(deserializer)?;
-        let (below, all): (Table, Table) = table.into_iter().partition(|(_, v)| v.is_table());
+        let (mut below, all): (Table, Table) = table.into_iter().partition(|(_, v)| v.is_table());
+        let pair = match below.remove("pair") {
+            Some(Value::Table(moves)) => Some(of_pair(&moves).map_err(D::Error::custom)?),
+            _ => None,
+        };
         let mut of = Vec::new();
         for (name, value) in below {
             let Ok(modality) = name.parse() else {
@@ -34,8 +53,20 @@ impl<'de> Deserialize<'de> for RawAugment {
             of.push((modality, merged.try_into().map_err(about)?));
         }
         let about = |error| D::Error::custom(format!("augment: {error}"));
-        Ok(Self { all: all.try_into().map_err(about)?, of })
+        Ok(Self { all: all.try_into().map_err(about)?, of, pair })
     }
+}
+
+/// What both views of a pair share: nothing but what is typed.
+fn of_pair(moves: &Table) -> Result<RawChanges, String> {
+    if let Some(key) = moves.keys().find(|key| !MOVES.contains(&key.as_str())) {
+        return Err(format!("augment.pair.{key}: only what moves a view can be of a pair"));
+    }
+    let spacing = ("elastic_spacing_mm".to_owned(), Value::Float(40.0));
+    let off = MOVES[..9].iter().map(|&key| (key.to_owned(), Value::Float(0.0)));
+    let mut all: Table = off.chain([spacing]).collect();
+    all.extend(moves.clone());
+    all.try_into().map_err(|error| format!("augment.pair: {error}"))
 }
 
 #[derive(Deserialize)]
@@ -91,7 +122,9 @@ impl Default for RawChanges {
 impl RawAugment {
     pub fn check(&self) -> Result<Augments, ConfigError> {
         let of = self.of.iter().map(|(modality, changes)| Ok((*modality, changes.check()?)));
-        Ok(Augments { all: self.all.check()?, of: of.collect::<Result<_, ConfigError>>()? })
+        let of = of.collect::<Result<_, ConfigError>>()?;
+        let pair = self.pair.as_ref().map(RawChanges::check).transpose()?;
+        Ok(Augments { all: self.all.check()?, of, pair })
     }
 }
 

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Direction, context};
 use crate::{
     table::record,
-    view::{self, Augmentation, Augments, Prepared, ViewError, Volumes},
+    view::{self, Augments, Prepared, ViewError, Volumes},
 };
 
 /// Why two places are a positive pair.
@@ -113,6 +113,16 @@ impl Side {
     pub const BOTH: [Self; 2] = [Self::Anchor, Self::Positive];
 }
 
+/// How the two sides of a pair are changed, by draws.
+pub struct Changes<'a> {
+    /// How strongly.
+    pub augments: &'a Augments,
+    /// What is of one side alone.
+    pub rng: &'a mut ChaCha8Rng,
+    /// What both sides share: at the same point for the one and the other.
+    pub pair: ChaCha8Rng,
+}
+
 impl PairRow {
     /// Series, modality and centre in RAS+ mm of a side.
     pub fn side(&self, side: Side) -> (&str, &str, DVec3) {
@@ -133,8 +143,8 @@ impl PairRow {
         self.kind == kind.as_str()
     }
 
-    /// Fills `values` with a side's view as the encoder sees it: changed by a draw
-    /// from `augments`, or as it is where there are none; of a context pair the
+    /// Fills `values` with a side's view as the encoder sees it: changed by
+    /// draws, or as it is without `changes`; of a context pair the
     /// slices that this side must not see are background.
     ///
     /// # Errors
@@ -144,17 +154,20 @@ impl PairRow {
         side: Side,
         volumes: &Volumes,
         view: &view::Settings,
-        augments: Option<(&Augments, &mut ChaCha8Rng)>,
+        changes: Option<Changes>,
         values: &mut [f32],
     ) -> Result<(), ViewError> {
         let (series, modality, centre) = self.side(side);
         let volume = volumes.get(series)?;
-        match augments {
+        match changes {
             None => volume.sample(&view.grid(centre), values),
-            Some((augments, rng)) => {
+            Some(Changes { augments, rng, mut pair }) => {
                 // A slab that moves along its normal would no longer be around its slice.
                 let along_normal = view.is_box() && self.context.is_none();
-                let change: Augmentation = augments.of(modality).draw(view, along_normal, rng);
+                let mut change = augments.of(modality).draw(view, along_normal, rng);
+                if let Some(shared) = &augments.pair {
+                    change = change.on(shared.draw(view, along_normal, &mut pair));
+                }
                 change.see(volume, view, centre, rng, values);
             }
         }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::Settings;
 use crate::{
-    pairing::{Kind, Side},
+    pairing::{Changes, Kind, Side},
     view::{self, ViewError, Volumes},
 };
 
@@ -49,6 +49,9 @@ fn step_rng(seed: u64, step: usize, stream: u64) -> ChaCha8Rng {
     rng.set_stream(((step as u64) << 20) | stream);
     rng
 }
+
+/// Of the streams of a step those of pairs; below are those of views.
+const SHARED: u64 = 1 << 19;
 
 /// Starts the thread that makes the batches from step `first` on, as many for a
 /// step as it accumulates.
@@ -99,7 +102,12 @@ fn sample(
             for (n, (side, values)) in Side::BOTH.into_iter().zip([anchor, positive]).enumerate() {
                 // Stream 0 drew the pairs.
                 let mut rng = step_rng(settings.seed, number, 1 + 2 * row as u64 + n as u64);
-                pair.see(side, volumes, view, Some((&settings.augment, &mut rng)), values)?;
+                let changes = Changes {
+                    augments: &settings.augment,
+                    rng: &mut rng,
+                    pair: step_rng(settings.seed, number, SHARED | row as u64),
+                };
+                pair.see(side, volumes, view, Some(changes), values)?;
             }
             Ok(())
         })?;

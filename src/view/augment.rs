@@ -51,6 +51,8 @@ pub struct Augmentation {
     bias: Option<Lattice>,
     gamma: f32,
     cut_out: Option<[Range<usize>; 3]>,
+    /// How the place itself was moved before, for both views of a pair.
+    under: Option<Box<Augmentation>>,
 }
 
 impl Augment {
@@ -80,6 +82,7 @@ impl Augment {
             bias: None,
             gamma: 1.0,
             cut_out: None,
+            under: None,
         };
         self.draw_geometry(&mut drawn, view, is_box, rng);
         self.draw_values(&mut drawn, view, rng);
@@ -173,9 +176,18 @@ impl Augment {
 }
 
 impl Augmentation {
+    /// The same change of a place that is moved, turned, scaled and bent by `pair`
+    /// first, whose values are not changed by it.
+    #[must_use]
+    pub fn on(self, pair: Self) -> Self {
+        Self { under: Some(Box::new(pair)), ..self }
+    }
+
     /// The view moved, turned and scaled about its centre. The grid moves, not
     /// the image, so that one interpolation does all.
     pub fn apply_to_grid(&self, view: &Grid) -> Grid {
+        let moved = self.under.as_ref().map(|under| under.apply_to_grid(view));
+        let view = moved.as_ref().unwrap_or(view);
         let centre = view.centre_mm();
         let [about_columns, about_rows] = self.tilt;
         let about_centre = DAffine3::from_translation(centre + self.axes * self.shift_mm)
@@ -221,14 +233,20 @@ impl Augmentation {
         self.apply_to_values(view, volume.row.background, values, rng);
     }
 
+    /// The fields of its displacement, and the axis of the view that each is along.
+    fn elastic(&self) -> impl Iterator<Item = (usize, &Lattice)> {
+        let under = self.under.iter().flat_map(|under| under.elastic.iter().enumerate());
+        self.elastic.iter().enumerate().chain(under)
+    }
+
     fn sample(&self, volume: &Prepared, grid: &Grid, values: &mut [f32]) {
-        if self.elastic.is_empty() {
+        if self.elastic().next().is_none() {
             return volume.sample(grid, values);
         }
         let mut line = vec![0.0; grid.shape[0]];
         let displace = |row: usize, slice: usize, moved: &mut [DVec3]| {
             moved.fill(DVec3::ZERO);
-            for (axis, field) in self.elastic.iter().enumerate() {
+            for (axis, field) in self.elastic() {
                 field.line(row, slice, &mut line);
                 let towards = self.axes.col(axis);
                 moved.iter_mut().zip(&line).for_each(|(sum, &mm)| *sum += towards * f64::from(mm));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mivox::{
     config::{Config, Overrides},
     evaluate::EvaluationRow,
-    pairing::{Kind, PairRow, Side},
+    pairing::{Changes, Kind, PairRow, Side},
     prepare::VolumeRow,
     table,
     train::MetricRow,
@@ -144,8 +144,12 @@ fn a_context_pair_shows_no_slice_to_both_sides() {
             for side in Side::BOTH {
                 let mut rng = rand::SeedableRng::seed_from_u64(4);
                 let mut values = vec![f32::NAN; config.view.voxels()];
-                let augments = Some((&config.train.augment, &mut rng));
-                pair.see(side, &volumes, &config.view, augments, &mut values).unwrap();
+                let changes = Changes {
+                    augments: &config.train.augment,
+                    rng: &mut rng,
+                    pair: rand::SeedableRng::seed_from_u64(5),
+                };
+                pair.see(side, &volumes, &config.view, Some(changes), &mut values).unwrap();
                 for (n, slice) in values.chunks_exact(48 * 48).enumerate() {
                     let blank = slice.iter().all(|&value| value == background);
                     let expected = if side == Side::Anchor { seen[n] } else { n == 2 };

@@ -13,6 +13,11 @@ pub struct Augments {
     pub all: Augment,
     /// By modality.
     pub of: BTreeMap<Modality, Augment>,
+    /// Where both views of a pair lie: drawn once for the two, under what each has of
+    /// its own. Its changes of values are not made.
+    // Left out where there is none, so that results made before still match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pair: Option<Augment>,
 }
 
 impl Augments {

@@ -253,3 +253,24 @@ fn a_modality_has_its_own_and_only_mr_has_coils() {
     assert_eq!(augments.of("T2"), t2);
     assert_eq!(augments.of("CT"), Augment { noise: 0.2, ..OFF });
 }
+
+#[test]
+fn what_a_pair_shares_moves_both_of_its_views_alike() {
+    let shared = Augment { scale: 0.3, elastic_mm: 4.0, elastic_spacing_mm: 30.0, ..OFF };
+    let still = OFF;
+    let draw = |own: &Augment, seed: u64| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut pair = ChaCha8Rng::seed_from_u64(77);
+        own.draw(&PLANE, false, &mut rng).on(shared.draw(&PLANE, false, &mut pair))
+    };
+    let grid = PLANE.grid(CENTRE);
+    let (one, other) = (draw(&still, 1), draw(&still, 2));
+    assert_eq!(one.apply_to_grid(&grid), other.apply_to_grid(&grid));
+    assert_ne!(one.apply_to_grid(&grid), grid);
+    assert_eq!(one.elastic().count(), 2);
+    // Each has its own on top.
+    let moved = Augment { shift_mm: 3.0, ..still };
+    let (one, other) = (draw(&moved, 1).apply_to_grid(&grid), draw(&moved, 2).apply_to_grid(&grid));
+    assert_eq!(one.ras_from_voxel.matrix3, other.ras_from_voxel.matrix3);
+    assert_ne!(one.centre_mm(), other.centre_mm());
+}
