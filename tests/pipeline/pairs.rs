@@ -194,11 +194,10 @@ fn what_a_cohort_lacks_is_counted_before_anything_is_done() {
     assert!(output.contains("pairs weights") && output.contains("above 0 for one"), "{output}");
 
     // Two subjects are left to train on; without the others of a subject some have no negatives.
-    rewrite(
-        &only("augmented")
-            .replace("batch = 16", "batch = 2")
-            .replace("augmented = 1.0", "augmented = 1.0\nexclude_subject = true"),
-    );
+    rewrite(&only("augmented").replace("batch = 16", "batch = 2").replace(
+        "augmented = 1.0",
+        "augmented = 1.0\nexclude_subject = true\nmax_subject_share = 1.0",
+    ));
     place.run(&["pairs"], 0);
     let output = said(&place.run(&["train"], 0));
     assert!(output.contains("have no negative under the rules of [pairs]"), "{output}");
