@@ -10,7 +10,13 @@ use super::{
     job::{FOLDS, Job, say},
     pairs, prepare, register, train,
 };
-use crate::{durable, encoder::Encoder, evaluate::EvaluationRow, table};
+use crate::{
+    durable,
+    encoder::Encoder,
+    evaluate::EvaluationRow,
+    pairing::{HELD_OUT, Kind, PairRow},
+    table,
+};
 
 pub(super) const EXAMPLE: &str = "Example:\n  \
 mivox leave-one-out pipelines/default.toml --input /data/scans --out results --seeds 3\n\n\
@@ -54,8 +60,16 @@ pub(super) fn run(args: &LeaveOneOutArgs) -> anyhow::Result<End> {
                 &format!("without {subject} ({} of {}), seed {seed}", n + 1, subjects.len()),
             );
             durable::create_folder(&fold.run_path(""))?;
-            let stages: [fn(&Job) -> anyhow::Result<bool>; 3] =
-                [pairs::run, |fold| train::run(fold, true, false), evaluate::run];
+            pairs::run(&fold)?;
+            if !has_places(&fold)? {
+                say(
+                    "fold",
+                    "nothing of it is seen twice, so that nothing can be looked for: passed over",
+                );
+                continue;
+            }
+            let stages: [fn(&Job) -> anyhow::Result<bool>; 2] =
+                [|fold| train::run(fold, true, false), evaluate::run];
             for stage in stages {
                 if !stage(&fold)? {
                     return job.end(false);
@@ -69,6 +83,13 @@ pub(super) fn run(args: &LeaveOneOutArgs) -> anyhow::Result<End> {
     let folds = job.path(FOLDS);
     println!("\nin {}: a folder a subject and seed", std::fs::canonicalize(&folds)?.display());
     job.end(true)
+}
+
+/// Whether the subject left out has a place that is seen in two images.
+fn has_places(fold: &Job) -> anyhow::Result<bool> {
+    let pairs: Vec<PairRow> = table::read(&fold.run_path("pairs.parquet"))?;
+    let of_places = |pair: &PairRow| pair.is(Kind::CrossModality) || pair.is(Kind::Longitudinal);
+    Ok(pairs.iter().any(|pair| pair.split == HELD_OUT && of_places(pair)))
 }
 
 /// Values of one cell, one a seed, with what their rows say of them.
@@ -119,6 +140,9 @@ fn print(all: &[(String, EvaluationRow)]) {
         let floor = COLUMNS[2..].iter().filter_map(|name| line.get(name)).map(Cell::mean);
         better[0] += usize::from(floor.fold(0.0, f64::max) < trained.mean());
         better[1] += 1;
+    }
+    if better[1] == 0 {
+        return println!("\nno subject has a place that is seen in two images");
     }
     println!("\nabove both of what needs no learning: {} of {} lines", better[0], better[1]);
 }

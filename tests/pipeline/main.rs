@@ -14,6 +14,7 @@ mod images;
 mod indexing;
 mod information;
 mod learning;
+mod leave_one_out;
 mod monitoring;
 mod objectives;
 mod pairs;
