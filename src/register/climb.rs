@@ -18,6 +18,9 @@ const MOST: usize = 80;
 /// Nats below which a step gains nothing: some hundredths of a mm.
 const GAIN: f64 = 2e-6;
 
+/// Place, gradient and inverse Hessian of a minimisation.
+type State = IterState<Vec<f64>, Vec<f64>, (), Vec<Vec<f64>>, (), f64>;
+
 /// The metric around a pose as a cost of six numbers.
 struct Cost<'a> {
     metric: &'a Metric<'a>,
@@ -97,9 +100,7 @@ fn minimise(cost: &Cost, origin: Vec<f64>, first_mm: f64) -> Result<(), Error> {
     let line = MoreThuenteLineSearch::new().with_bounds(1e-3, 20.0)?.with_width_tolerance(1e-2)?;
     let solver = BFGS::new(line).with_tolerance_cost(GAIN)?.with_tolerance_grad(1e-7)?;
     Executor::new(cost, solver)
-        .configure(|state: IterState<Vec<f64>, Vec<f64>, (), Vec<Vec<f64>>, (), f64>| {
-            state.param(origin).inv_hessian(guess).max_iters(MOST as u64)
-        })
+        .configure(|state: State| state.param(origin).inv_hessian(guess).max_iters(MOST as u64))
         .timer(false)
         .run()?;
     Ok(())

@@ -218,12 +218,10 @@ fn pull(hits: &[Hit], ratios: &[f32]) -> ([f64; 3], [[f64; 3]; 3]) {
             .zip(ratios)
             .map(|(weight, ratio)| weight * ratio)
             .sum();
-        for a in 0..3 {
-            let part = f64::from(slope * hit.gradient[a]);
-            force[a] += part;
-            for b in 0..3 {
-                outer[b][a] += part * f64::from(hit.place[b]);
-            }
+        let part = hit.gradient.map(|by_voxel| f64::from(slope * by_voxel));
+        force.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        for (column, &place) in outer.iter_mut().zip(&hit.place) {
+            column.iter_mut().zip(part).for_each(|(sum, part)| *sum += part * f64::from(place));
         }
     }
     (force, outer)
