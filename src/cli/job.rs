@@ -40,6 +40,9 @@ pub(super) const FOLDS: &str = "leave-one-out";
 /// The stages whose results all folds share.
 const SHARED: [&str; 3] = ["index", "prepare", "register"];
 
+/// A stage: whether it was done to its end.
+pub(super) type Stage<'a> = &'a dyn Fn(&Job) -> anyhow::Result<bool>;
+
 /// Runs one stage on the results of a pipeline.
 pub(super) fn with(
     args: &PipelineArgs,

@@ -2,7 +2,7 @@
 
 use super::{
     End, PipelineArgs, embed, evaluate, index,
-    job::{Job, say},
+    job::{Job, Stage, say},
     pairs, prepare, register, train,
 };
 use crate::{encoder::Encoder, pairing::HELD_OUT};
@@ -11,7 +11,7 @@ pub(super) fn run(args: &PipelineArgs, strict: bool) -> anyhow::Result<End> {
     let job = Job::open(args)?;
     // An encoder that cannot be had is said before hours of work, not after.
     Encoder::open(&job.config.encoder, &job.config.view)?;
-    let stages: [&dyn Fn(&Job) -> anyhow::Result<bool>; 7] = [
+    let stages: [Stage; 7] = [
         &|job| index::run(job, false),
         &prepare::run,
         &register::run,

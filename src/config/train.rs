@@ -90,7 +90,7 @@ impl RawTrain {
         if chunk == 0 {
             return Ok(());
         }
-        require(key, &chunk, self.batch % chunk == 0, "a divisor of train.batch, or 0")?;
+        require(key, &chunk, self.batch.is_multiple_of(chunk), "a divisor of train.batch, or 0")?;
         let range = "0 where train.accumulate is above 1: the cache takes its place";
         require(key, &chunk, self.accumulate == 1, range)?;
         let range = "0 where train.precision is \"f16\": its loss is not scaled";

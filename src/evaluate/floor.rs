@@ -32,13 +32,15 @@ pub(super) fn rows(
         group.pairs.par_iter().map(see).collect()
     };
     let (anchors, positives) = (seen(Side::Anchor)?, seen(Side::Positive)?);
-    let standard =
-        |views: &[Vec<f32>]| -> Vec<Vec<f32>> { views.iter().map(standardised).collect() };
+    let standard = |views: &[Vec<f32>]| -> Vec<Vec<f32>> {
+        views.iter().map(|view| standardised(view)).collect()
+    };
     let (a, p) = (standard(&anchors), standard(&positives));
     let mut rows = retrieval::rows(group, "correlation", settings, |n, m| {
         a[n].iter().zip(&p[m]).map(|(x, y)| f64::from(x * y)).sum()
     });
-    let binned = |views: &[Vec<f32>]| -> Vec<Vec<u8>> { views.iter().map(bins).collect() };
+    let binned =
+        |views: &[Vec<f32>]| -> Vec<Vec<u8>> { views.iter().map(|view| bins(view)).collect() };
     let (a, p) = (binned(&anchors), binned(&positives));
     rows.extend(retrieval::rows(group, "histogram MI", settings, |n, m| {
         mutual_information(&a[n], &p[m])
@@ -47,7 +49,7 @@ pub(super) fn rows(
 }
 
 /// Mean 0 and length 1; zeros where all values are the same.
-fn standardised(values: &Vec<f32>) -> Vec<f32> {
+fn standardised(values: &[f32]) -> Vec<f32> {
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64;
     let norm = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>().sqrt();
     let scale = if norm > 0.0 { norm.recip() } else { 0.0 };
@@ -55,7 +57,7 @@ fn standardised(values: &Vec<f32>) -> Vec<f32> {
 }
 
 /// The bin of each value.
-fn bins(values: &Vec<f32>) -> Vec<u8> {
+fn bins(values: &[f32]) -> Vec<u8> {
     let least = values.iter().copied().fold(f32::INFINITY, f32::min);
     let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let scale = if most > least { BINS as f32 / (most - least) } else { 0.0 };
@@ -92,7 +94,7 @@ mod tests {
         let renamed: Vec<f32> =
             values.iter().map(|&v| [7.0, -3.0, 100.0, 2.5][v as usize]).collect();
         let unrelated: Vec<f32> = (0..4096).map(|n| (n / 4 % 4) as f32).collect();
-        let mi = |a: &Vec<f32>, b: &Vec<f32>| mutual_information(&bins(a), &bins(b));
+        let mi = |a: &[f32], b: &[f32]| mutual_information(&bins(a), &bins(b));
         // 2.5 and 7 share a bin of 3.2: they are one value to it.
         assert!((mi(&values, &values) - 4f64.ln()).abs() < 1e-12);
         assert!(mi(&values, &unrelated).abs() < 1e-12);
@@ -105,10 +107,10 @@ mod tests {
     fn correlation_is_pearson_and_none_for_what_is_flat() {
         let a = vec![1.0, 2.0, 3.0, 4.0];
         let b = vec![10.0, 30.0, 20.0, 40.0];
-        let dot = |a: &Vec<f32>, b: &Vec<f32>| -> f32 {
+        let dot = |a: &[f32], b: &[f32]| -> f32 {
             standardised(a).iter().zip(standardised(b)).map(|(x, y)| x * y).sum()
         };
         assert!((dot(&a, &b) - 0.8).abs() < 1e-6);
-        assert_eq!(dot(&a, &vec![5.0; 4]), 0.0);
+        assert_eq!(dot(&a, &[5.0; 4]), 0.0);
     }
 }

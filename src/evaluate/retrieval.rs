@@ -191,8 +191,8 @@ mod tests {
         assert_eq!((found.found(), found.queries()), (3, 3));
         assert!((found.by_chance - 1.0).abs() < 1e-12);
         let reversed = alike([[0.0, 1.0], [0.7, 0.7], [1.0, 0.0]]);
-        assert_eq!(retrieval(&places, &places, 1.0, &reversed).hits, [[false, true, false]]);
-        assert_eq!(retrieval(&places, &places, 8.0, &reversed).found(), 3);
+        assert_eq!(retrieval(&places, &places, 1.0, reversed).hits, [[false, true, false]]);
+        assert_eq!(retrieval(&places, &places, 8.0, reversed).found(), 3);
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Plan {
         Ok(match self {
             Self::Whole(TrainingGraph { model, inputs, outputs, .. }) => {
                 let session = StepSession::new(runtime, &model, state, &inputs, &outputs)?;
-                Stepper::Whole { session, inputs, outputs }
+                Stepper::Whole { session: Box::new(session), inputs, outputs }
             }
             Self::Cached(CachedGraphs { phases, outputs, .. }) => {
                 let inputs = phases.iter().map(|phase: &Phase| phase.inputs.clone()).collect();
@@ -68,7 +68,7 @@ impl Plan {
 /// What makes the steps of a run.
 pub(super) enum Stepper {
     Whole {
-        session: StepSession,
+        session: Box<StepSession>,
         inputs: Vec<(&'static str, Vec<usize>)>,
         outputs: Vec<&'static str>,
     },

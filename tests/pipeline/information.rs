@@ -26,7 +26,7 @@ fn row(subject: usize, number: f64, word: &str) -> EmbeddingRow {
         slice_index: None,
         x_mm: number,
         y_mm: 1.0,
-        z_mm: if subject % 20 == 0 { f64::NAN } else { number },
+        z_mm: if subject.is_multiple_of(20) { f64::NAN } else { number },
         foreground: 1.0,
     }
 }
