@@ -21,6 +21,7 @@ use crate::{
 
 pub use geometry::{alignment, rank_me, uniformity};
 pub use retrieval::{Retrieval, retrieval};
+use retrieval::{TOP1, TOP1_OF_PROJECTIONS};
 
 /// How an encoder is evaluated, as a pipeline sets it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,7 +41,8 @@ pub struct Settings {
 record! {
     /// A row of `evaluation.parquet`.
     pub struct EvaluationRow {
-        /// `bound_nats`, `retrieval_top1`, `rank_me`, `alignment` or `uniformity`.
+        /// `bound_nats`, `retrieval_top1` (by embeddings), `retrieval_top1_z` (by
+        /// projections), `rank_me`, `alignment` or `uniformity`.
         pub metric: String,
         /// The pipeline's name of the source, or `all`.
         pub source: String,
@@ -173,11 +175,17 @@ pub fn evaluate(
         let embedded = embed_pairs(embedder, volumes, &group.pairs, view, settings)?;
         let width = embedder.dim();
         rows.extend(bound(&embedded, &group, name, settings));
-        if group.is_of_places() {
-            rows.extend(retrieval::rows(&group, name, settings, |a, p| {
+        for (metric, anchors, positives) in [
+            (TOP1, &embedded.anchors, &embedded.positives),
+            (TOP1_OF_PROJECTIONS, &embedded.anchor_projections, &embedded.positive_projections),
+        ] {
+            if group.is_of_places() {
+                let width = anchors.len() / group.pairs.len();
                 let place = |n: usize| n * width..(n + 1) * width;
-                retrieval::cosine(&embedded.anchors[place(a)], &embedded.positives[place(p)])
-            }));
+                rows.extend(retrieval::rows(&group, (metric, name), settings, |a, p| {
+                    retrieval::cosine(&anchors[place(a)], &positives[place(p)])
+                }));
+            }
         }
         for (metric, value, remark) in [
             (

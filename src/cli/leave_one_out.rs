@@ -32,8 +32,18 @@ pub(super) struct LeaveOneOutArgs {
     seeds: u8,
 }
 
-/// The columns of the table, by the encoder of an evaluation's row.
-const COLUMNS: [&str; 4] = ["trained", "untrained", "correlation", "histogram MI"];
+/// The columns of the table: the metric and the encoder of an evaluation's row.
+const COLUMNS: [(&str, &str); 6] = [
+    ("retrieval_top1", "trained"),
+    ("retrieval_top1_z", "trained"),
+    ("retrieval_top1", "untrained"),
+    ("retrieval_top1_z", "untrained"),
+    ("retrieval_top1", "correlation"),
+    ("retrieval_top1", "histogram MI"),
+];
+/// How they are called.
+const NAMES: [&str; 6] =
+    ["trained, h", "trained, z", "untrained, h", "untrained, z", "correlation", "histogram MI"];
 
 pub(super) fn run(args: &LeaveOneOutArgs) -> anyhow::Result<End> {
     let job = Job::open(&args.pipeline)?;
@@ -118,31 +128,34 @@ impl Cell<'_> {
 
 /// Prints a table in Markdown: a line for each two modalities and each subject.
 fn print(all: &[(String, EvaluationRow)]) {
-    let mut lines: BTreeMap<(&str, &str), BTreeMap<&str, Cell>> = BTreeMap::new();
-    let found = all.iter().filter(|(_, row)| row.metric == "retrieval_top1");
+    let mut lines: BTreeMap<(&str, &str), BTreeMap<(&str, &str), Cell>> = BTreeMap::new();
+    let found = all.iter().filter(|(_, row)| row.metric.starts_with("retrieval_top1"));
     for (subject, row) in found.filter(|(_, row)| row.pair.contains('→')) {
         let line = lines.entry((&row.pair, subject)).or_default();
-        line.entry(&row.encoder).or_default().rows.push(row);
+        line.entry((&row.metric, &row.encoder)).or_default().rows.push(row);
     }
     println!(
-        "\nretrieval in the subject left out: share of slices found, with the 95 % interval over"
+        "\nretrieval in the subject left out: share of slices found by embeddings h, by projections"
     );
-    println!("blocks of its slices; of several seeds the mean, and the widest interval\n");
-    println!("| | left out | {} | chance | slices |", COLUMNS.join(" | "));
+    println!(
+        "z, and by what needs no learning, with the 95 % interval over blocks of its slices; of"
+    );
+    println!("several seeds the mean, and the widest interval\n");
+    println!("| | left out | {} | chance | slices |", NAMES.join(" | "));
     println!("|---|---|{}---|---|", "---|".repeat(COLUMNS.len()));
     let mut better = [0, 0];
     for ((pair, subject), line) in &lines {
-        let cells = COLUMNS.map(|name| line.get(name).map_or_else(String::new, Cell::text));
-        let Some(trained) = line.get("trained") else { continue };
+        let cells = COLUMNS.map(|column| line.get(&column).map_or_else(String::new, Cell::text));
+        let Some(trained) = line.get(&COLUMNS[1]) else { continue };
         let Some(first) = trained.rows.first() else { continue };
         let chance = first.reference.map_or_else(String::new, |chance| format!("{chance:.2}"));
         println!("| {pair} | {subject} | {} | {chance} | {} |", cells.join(" | "), first.count);
-        let floor = COLUMNS[2..].iter().filter_map(|name| line.get(name)).map(Cell::mean);
+        let floor = COLUMNS[4..].iter().filter_map(|column| line.get(column)).map(Cell::mean);
         better[0] += usize::from(floor.fold(0.0, f64::max) < trained.mean());
         better[1] += 1;
     }
     if better[1] == 0 {
         return println!("\nno subject has a place that is seen in two images");
     }
-    println!("\nabove both of what needs no learning: {} of {} lines", better[0], better[1]);
+    println!("\nz above both of what needs no learning: {} of {} lines", better[0], better[1]);
 }

@@ -2,7 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::{EvaluationRow, Group, Settings, retrieval};
+use super::{
+    EvaluationRow, Group, Settings,
+    retrieval::{self, TOP1},
+};
 use crate::{
     pairing::Side,
     view::{self, ViewError, Volumes},
@@ -36,13 +39,13 @@ pub(super) fn rows(
         views.iter().map(|view| standardised(view)).collect()
     };
     let (a, p) = (standard(&anchors), standard(&positives));
-    let mut rows = retrieval::rows(group, "correlation", settings, |n, m| {
+    let mut rows = retrieval::rows(group, (TOP1, "correlation"), settings, |n, m| {
         a[n].iter().zip(&p[m]).map(|(x, y)| f64::from(x * y)).sum()
     });
     let binned =
         |views: &[Vec<f32>]| -> Vec<Vec<u8>> { views.iter().map(|view| bins(view)).collect() };
     let (a, p) = (binned(&anchors), binned(&positives));
-    rows.extend(retrieval::rows(group, "histogram MI", settings, |n, m| {
+    rows.extend(retrieval::rows(group, (TOP1, "histogram MI"), settings, |n, m| {
         mutual_information(&a[n], &p[m])
     }));
     Ok(rows)

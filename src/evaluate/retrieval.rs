@@ -78,11 +78,17 @@ pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-12)
 }
 
+/// The share of queries whose first answer is their place, by embeddings, or by what
+/// needs no encoder.
+pub(super) const TOP1: &str = "retrieval_top1";
+/// The same by projections, which are what was trained to find it.
+pub(super) const TOP1_OF_PROJECTIONS: &str = "retrieval_top1_z";
+
 /// Retrieval in both directions, a row for each pair of modalities and one over
 /// all. `score(a, p)` is that of the anchor of pair `a` with the positive of pair `p`.
 pub(super) fn rows(
     group: &Group,
-    encoder: &str,
+    (metric, encoder): (&str, &str),
     settings: &Settings,
     score: impl Fn(usize, usize) -> f64 + Sync,
 ) -> Vec<EvaluationRow> {
@@ -124,7 +130,7 @@ pub(super) fn rows(
             reference: Some(chance),
             count: queries as u32,
             subjects: results.len() as u32,
-            ..group.row("retrieval_top1", encoder, share(&results), &remark)
+            ..group.row(metric, encoder, share(&results), &remark)
         }
     };
     by_pair.into_iter().map(row).collect()
