@@ -117,7 +117,7 @@ struct PipelineArgs {
     /// The folder for results, in place of the pipeline's
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Stop at the first input that cannot be used
+    /// Stop where the index refuses a file, or at the first volume that cannot be used
     #[arg(long)]
     fail_first: bool,
 }
