@@ -144,7 +144,7 @@ struct PipelineArgs {
     /// Another value for a key of the pipeline, such as train.steps=100; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
-    /// Stop at the first input that cannot be used
+    /// Stop where the index refuses a file, or at the first volume that cannot be used
     #[arg(long)]
     fail_first: bool,
 }

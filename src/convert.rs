@@ -1,5 +1,6 @@
 //! Scans as NIfTI files on their native grids, with what was decided beside them.
 
+mod left;
 mod naming;
 mod sidecar;
 mod stored;
@@ -17,6 +18,7 @@ use crate::{
     io::nifti,
 };
 
+pub use left::{Left, remove_left};
 pub use naming::{Naming, NamingError, bids_ignored};
 use sidecar::Sidecar;
 pub use stored::{Scale, exact_int16};
@@ -89,8 +91,8 @@ pub fn convert(
 ) -> Result<Stored, ConvertError> {
     let row = &scan.row;
     let made_from = durable::sha256_hex(
-        format!("{SOFTWARE}\n{}\n{:?}\n{:?}", row.fingerprint, row.affine, settings.padding)
-            .as_bytes(),
+        // All of the row: the sidecar says whose the scan is, and how it was read.
+        format!("{SOFTWARE}\n{row:?}\n{:?}", settings.padding).as_bytes(),
     );
     let (ending, other) = if settings.gzip { ("nii.gz", "nii") } else { ("nii", "nii.gz") };
     let path = folder.join(format!("{name}.{ending}"));
@@ -103,12 +105,7 @@ pub fn convert(
     // What is left of another version, or of the other ending, is no longer true,
     // whatever becomes of this one; two files would be two volumes.
     for old in [&sidecar, &path, &folder.join(format!("{name}.{other}"))] {
-        match std::fs::remove_file(old) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(ConvertError::Write(error));
-            }
-            _ => {}
-        }
+        left::remove(old).map_err(ConvertError::Write)?;
     }
     let grid = row.grid().ok_or(ReadError::Incomplete { missing: "geometry" })?;
     let (mut voxels, origin) = scan.read_with_origin(last)?;

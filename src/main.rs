@@ -6,7 +6,15 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     mivox::volume::keep_freed_memory();
-    let cli = mivox::cli::Cli::parse();
+    let cli = match mivox::cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Where nobody listens there is nobody to tell that either.
+            let _ = told.print();
+            // Not clap's 2, which says that a run has finished.
+            return if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     match own_program() {
         Ok(program) => mivox::io::dicom::decode_in(program),
         Err(error) => eprintln!("mivox: compressed frames are not decoded apart: {error}"),

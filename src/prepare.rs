@@ -119,6 +119,20 @@ impl VolumeRow {
         let shape = self.shape.map(|n| n as usize);
         Grid { shape, ras_from_voxel: affine_from_flat(&self.affine) }
     }
+
+    /// The same volume, of the one that a row of the cohort names.
+    fn of(self, row: &CohortRow) -> Self {
+        Self {
+            source: row.source.clone(),
+            subject: row.subject.clone(),
+            session: row.session.clone(),
+            study: row.study.clone(),
+            series: row.series.clone(),
+            modality: row.modality.clone(),
+            frame_of_reference: row.frame_of_reference.clone(),
+            ..self
+        }
+    }
 }
 
 impl Scan {
@@ -162,9 +176,18 @@ struct Sidecar {
     volume: VolumeRow,
 }
 
+impl Sidecar {
+    fn write(&self, path: &Path) -> Result<(), PrepareError> {
+        durable::write_atomically(path, |out| {
+            serde_json::to_writer_pretty(out, self)
+                .map_err(|error| PrepareError::Write(error.into()))
+        })
+    }
+}
+
 /// Prepares one volume of the cohort into `results/volumes/` and returns its
 /// row. A volume that was prepared from the same files by the same recipe
-/// before is left as it is.
+/// before is left as it is; whose it is, its row in the cohort says anew.
 ///
 /// # Errors
 /// [`PrepareError`]: the volume is then to be quarantined.
@@ -177,15 +200,25 @@ pub fn prepare(
     let row = &scan.row;
     let parts: Vec<_> = scan.slices.iter().map(|slice| (slice.frame, slice.scale)).collect();
     let made_from = durable::sha256_hex(
-        format!("{}\n{}\n{:?}\n{parts:?}", settings.recipe(), row.fingerprint, row.affine)
-            .as_bytes(),
+        format!(
+            "{}\n{}\n{}\n{:?}\n{parts:?}",
+            settings.recipe(),
+            row.modality,
+            row.fingerprint,
+            row.affine
+        )
+        .as_bytes(),
     );
     let file = format!("volumes/{}.nii", row.series);
     let sidecar = results.join(format!("volumes/{}.json", row.series));
     if let Some(volume) = prepared_before(&sidecar, &made_from)
         && results.join(&file).exists()
     {
-        return Ok(volume);
+        let named = volume.clone().of(row);
+        if named != volume {
+            Sidecar { made_from, volume: named.clone() }.write(&sidecar)?;
+        }
+        return Ok(named);
     }
     let grid = row.grid().ok_or(ReadError::Incomplete { missing: "geometry" })?;
     let modality: Modality = row.modality.parse()?;
@@ -221,12 +254,9 @@ pub fn prepare(
         intensity_centre: normalisation.centre,
         intensity_scale: normalisation.scale,
     };
-    let sidecar_text = Sidecar { made_from, volume };
-    durable::write_atomically(&sidecar, |out| {
-        serde_json::to_writer_pretty(out, &sidecar_text)
-            .map_err(|error| PrepareError::Write(error.into()))
-    })?;
-    Ok(sidecar_text.volume)
+    let text = Sidecar { made_from, volume };
+    text.write(&sidecar)?;
+    Ok(text.volume)
 }
 
 fn prepared_before(sidecar: &Path, made_from: &str) -> Option<VolumeRow> {

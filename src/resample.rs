@@ -14,7 +14,7 @@ use glam::{DAffine3, DVec3};
 use ndarray::{Array3, ArrayView3, CowArray};
 
 use crate::geometry::{Grid, Orientation, OrientationError};
-use taps::{Line, Taps, gaussian};
+use taps::{Line, Taps, is_narrow};
 
 /// How a value between voxel centres comes about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,17 @@ pub enum ResampleError {
     Room {
         /// Voxels of the result along (i, j, k).
         shape: [usize; 3],
+    },
+    /// Each voxel of the result is made of too many of the source.
+    #[error(
+        "the source's voxels are too thin for the result's: it would be smoothed over {sigma:.0} \
+         of them (standard deviation), the limit is {limit:.0}"
+    )]
+    Coarse {
+        /// Standard deviation in voxels of the source.
+        sigma: f64,
+        /// The widest for as many voxels.
+        limit: f64,
     },
 }
 
@@ -179,22 +190,23 @@ impl Resampler {
             let Aligned { start, step, .. } = axes[axis];
             Line { start, step, from: from[axis], onto: onto[axis] }
         });
-        let taps =
-            match self.interpolation {
-                Interpolation::Nearest => lines.map(Taps::nearest),
-                Interpolation::Linear => std::array::from_fn(|n| Taps::linear(lines[n], sigmas[n])),
-                Interpolation::Cubic => {
-                    let mut coefficients = self.smoothed(source.view(), sigmas)?;
-                    // At the samples themselves the spline is the samples.
-                    for axis in (0..3).filter(|&axis| !lines[axis].is_exact()) {
-                        spline::prefilter(&mut coefficients, axis);
-                    }
-                    source = CowArray::from(coefficients);
-                    lines.map(|line| {
-                        if line.is_exact() { Taps::linear(line, 0.0) } else { Taps::cubic(line) }
-                    })
+        let taps = match self.interpolation {
+            Interpolation::Nearest => lines.map(Taps::nearest),
+            Interpolation::Linear => smoothing(lines, sigmas)?,
+            Interpolation::Cubic => {
+                let mut coefficients = self.smoothed(source.view(), sigmas)?;
+                // At the samples themselves the spline is the samples.
+                for axis in (0..3).filter(|&axis| !lines[axis].is_exact()) {
+                    spline::prefilter(&mut coefficients, axis);
                 }
-            };
+                source = CowArray::from(coefficients);
+                lines.map(
+                    |line| {
+                        if line.is_exact() { Taps::nearest(line) } else { Taps::cubic(line) }
+                    },
+                )
+            }
+        };
         separable::apply(source.view(), &taps, onto, self.outside)
     }
 
@@ -209,7 +221,7 @@ impl Resampler {
             let mut coefficients = self.smoothed(source, sigmas)?;
             (0..3).for_each(|axis| spline::prefilter(&mut coefficients, axis));
             CowArray::from(coefficients)
-        } else if sigmas.iter().all(|&sigma| gaussian(sigma).len() == 1)
+        } else if sigmas.iter().all(|&sigma| is_narrow(sigma))
             && source.is_standard_layout()
             && source.iter().all(|value| value.is_finite())
         {
@@ -228,12 +240,15 @@ impl Resampler {
     ) -> Result<Array3<f32>, ResampleError> {
         let (nk, nj, ni) = source.dim();
         let sides = [ni, nj, nk];
-        let taps = std::array::from_fn(|n| {
-            let line = Line { start: 0.0, step: 1.0, from: sides[n], onto: sides[n] };
-            Taps::linear(line, sigmas[n])
-        });
-        separable::apply(source, &taps, sides, self.outside)
+        let lines = sides.map(|side| Line { start: 0.0, step: 1.0, from: side, onto: side });
+        separable::apply(source, &smoothing(lines, sigmas)?, sides, self.outside)
     }
+}
+
+/// Three tables of a source that is smoothed along its axes.
+fn smoothing(lines: [Line; 3], sigmas: [f64; 3]) -> Result<[Taps; 3], ResampleError> {
+    let ([x, y, z], [of_x, of_y, of_z]) = (lines, sigmas);
+    Ok([Taps::linear(x, of_x)?, Taps::linear(y, of_y)?, Taps::linear(z, of_z)?])
 }
 
 /// One axis of the result that runs along one of the source's.

@@ -1,5 +1,5 @@
-//! Headers that say arbitrary things of their place, as a series: every plane that
-//! goes in comes out once, and the geometry of a volume is finite.
+//! Headers that say arbitrary things of their place, as a series: no more planes come
+//! out than go in, and the geometry of a volume is finite.
 //!
 //!     make fuzz
 

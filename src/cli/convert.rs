@@ -1,7 +1,7 @@
 //! `mivox convert`
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io::Write,
     path::{Path, PathBuf},
     str::FromStr,
@@ -18,7 +18,9 @@ use crate::{
     cohort::{
         Cohort, Index, IndexError, Quarantined, Scan, Source, naming::Pattern, reason, scans,
     },
-    convert::{BYTES_PER_VOXEL, Naming, Settings, Stored, bids_ignored, convert},
+    convert::{
+        BYTES_PER_VOXEL, Left, Naming, Settings, Stored, bids_ignored, convert, remove_left,
+    },
     durable::{self, DurableError, Lock},
     io::series::Missing,
     progress::Progress,
@@ -70,7 +72,7 @@ pub(super) struct ConvertArgs {
     /// time; a larger volume is converted alone
     #[arg(long, value_name = "GIB", default_value_t = 2.0)]
     memory: f64,
-    /// Stop at the first input that cannot be used
+    /// Stop where the index refuses a file, or at the first volume that cannot be used
     #[arg(long)]
     fail_first: bool,
 }
@@ -115,6 +117,7 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
     stop::listen().context("signals cannot be listened to")?;
     refuse_inside(&args.out, &args.input)?;
     let _lock = Lock::take(&args.out)?;
+    refuse_pipeline(&args.out)?;
     let key = args.key_file.clone().unwrap_or_else(|| args.out.join("pseudonym.key"));
     let pseudonyms = Pseudonymizer::open_or_create(&key)?;
     let mut index = Index::open(&args.out.join("linkage.sqlite"), &[source])?;
@@ -146,7 +149,8 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
     let folder = args.out.join(if bids { "bids" } else { "nifti" });
     let names = settings.naming.names(&scans.iter().map(|scan| &scan.row).collect::<Vec<_>>())?;
     let progress = Progress::new("convert", "volumes", scans.len());
-    let results = job::each_scan(&scans, args.memory, BYTES_PER_VOXEL, |n, last| {
+    let memory = (args.memory, BYTES_PER_VOXEL);
+    let results = job::each_scan(&scans, memory, args.fail_first, |n, last| {
         let result = convert(&scans[n], &settings, &folder, &names[n], last);
         progress.advance(1);
         result
@@ -177,6 +181,13 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<End> {
         write_bids_files(&folder, &scans)?;
     }
     write_tables(&args.out, &cohort, &quarantined)?;
+    if complete && folder.exists() {
+        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let found = cohort.rows.iter().map(|row| row.series.as_str());
+        let refused = quarantined.iter().filter_map(|row| row.series.as_deref());
+        let left = remove_left(&folder, &names, &found.chain(refused).collect());
+        tell(&left.context("what an earlier run left cannot be looked at")?);
+    }
     let count = |how| counted(stored.get(&how).copied().unwrap_or(0), "volume");
     say(
         "convert",
@@ -212,8 +223,30 @@ fn refuse_inside(out: &Path, input: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The tables are of another cohort than the pipeline's, which would not be told.
+fn refuse_pipeline(out: &Path) -> anyhow::Result<()> {
+    if out.join("stages").exists() {
+        bail!("the output folder holds the results of a pipeline; choose another one");
+    }
+    Ok(())
+}
+
+/// Says what earlier runs left.
+fn tell(left: &Left) {
+    if left.removed > 0 {
+        let images = counted(left.removed, "image");
+        eprintln!("removed: {images} of an earlier run, whose series are now called otherwise");
+    }
+    if left.others > 0 {
+        let images = counted(left.others, "image");
+        eprintln!("WARNING: {images} of an earlier run stay, whose series were not found");
+    }
+}
+
 fn write_tables(out: &Path, cohort: &Cohort, quarantined: &[Quarantined]) -> anyhow::Result<()> {
-    table::write(&out.join("quarantine.parquet"), quarantined.to_vec(), &[])?;
+    let path = out.join("quarantine.parquet");
+    let rows = [job::pulled(&path)?, quarantined.to_vec()].concat();
+    table::write(&path, rows, &[])?;
     let metadata = [("mivox.version", env!("CARGO_PKG_VERSION").to_owned())];
     table::write(&out.join("cohort.parquet"), cohort.rows.clone(), &metadata)?;
     Ok(())

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 
-use super::job::{Job, counted, say};
+use super::job::{self, Job, counted, say};
 use crate::{
     cohort::{Cohort, Index, IndexError, Quarantined},
+    durable::Stamp,
     progress::Progress,
     table,
 };
@@ -15,7 +16,8 @@ use crate::{
 pub(super) fn run(job: &Job, rehash: bool) -> anyhow::Result<bool> {
     let mut index = Index::open(&job.path("linkage.sqlite"), &job.config.sources)?;
     let unread = find(&mut index)?;
-    let outputs = ["cohort.parquet", "linkage.parquet"].map(|name| job.path(name));
+    let outputs = ["cohort.parquet", "linkage.parquet", "quarantine.parquet"];
+    let outputs = outputs.map(|name| job.path(name));
     let unchanged = |index: &Index| -> anyhow::Result<bool> {
         Ok(job.stamp("index", None, &index.digest()?)?.is_set(&outputs))
     };
@@ -23,23 +25,35 @@ pub(super) fn run(job: &Job, rehash: bool) -> anyhow::Result<bool> {
         say("index", "unchanged");
         return Ok(true);
     }
+    let new = index.without_digest()?;
     let read = if rehash { index.files()? } else { unread };
     if !self::read(&mut index, rehash, read)? {
         return Ok(false);
     }
     if rehash && unchanged(&index)? {
-        say("index", "unchanged, also in content");
+        let files = counted(new, "file");
+        say(
+            "index",
+            &match new {
+                0 => "unchanged, also in content".to_owned(),
+                _ => format!("unchanged; of {files} the headers alone, as nothing else was known"),
+            },
+        );
         return Ok(true);
     }
     let stamp = job.stamp("index", None, &index.digest()?)?;
     stamp.clear()?;
+    // What it refused is told in the table that is written anew.
+    Stamp::new(&job.config.out, "prepare", String::new()).clear()?;
     let pseudonyms = job.pseudonyms()?;
     let cohort = table::write_each(&job.path("linkage.parquet"), true, |rows| {
         index.assemble(&pseudonyms, &mut |link| Ok(rows.push(link)?))
     })?;
     summarise(&cohort, read);
     let mut first = None;
+    let pulled = job::pulled(&job.path("quarantine.parquet"))?;
     table::write_each(&job.path("quarantine.parquet"), false, |rows| {
+        pulled.into_iter().try_for_each(|row| rows.push(row))?;
         index.quarantined(|row| {
             first.get_or_insert_with(|| row.clone());
             Ok::<_, IndexError>(rows.push(row)?)

@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context, bail};
@@ -179,6 +182,13 @@ pub(super) fn quarantined(path: &Path) -> anyhow::Result<Vec<Quarantined>> {
     if path.exists() { Ok(table::read(path)?) } else { Ok(Vec::new()) }
 }
 
+/// The rows of `quarantine.parquet` that are of a pull: no index makes them again.
+pub(super) fn pulled(path: &Path) -> anyhow::Result<Vec<Quarantined>> {
+    let mut rows = quarantined(path)?;
+    rows.retain(|row| row.stage == "pull");
+    Ok(rows)
+}
+
 /// # Errors
 /// Where no memory is left for anything.
 pub(super) fn check_memory(gibibytes: f64) -> anyhow::Result<()> {
@@ -190,13 +200,16 @@ pub(super) fn check_memory(gibibytes: f64) -> anyhow::Result<()> {
 
 /// Does some work on every scan in parallel, as much at a time as fits into the
 /// memory given in GiB. The frames of one file follow one another, so that it is
-/// read once. Nothing comes of what was not begun before a stop.
-pub(super) fn each_scan<R: Send>(
+/// read once. Nothing comes of what was not begun before a stop, nor, with `fail_first`,
+/// before the first failure.
+pub(super) fn each_scan<R: Send, E: Send>(
     scans: &[Scan],
-    gibibytes: f64,
-    bytes_per_voxel: usize,
-    each: impl Fn(usize, &mut LastImage) -> R + Sync,
-) -> Vec<Option<R>> {
+    (gibibytes, bytes_per_voxel): (f64, usize),
+    fail_first: bool,
+    each: impl Fn(usize, &mut LastImage) -> Result<R, E> + Sync,
+) -> Vec<Option<Result<R, E>>> {
+    let failed = AtomicBool::new(false);
+    let go_on = || !stop::requested() && !failed.load(Ordering::Relaxed);
     let place = |&n: &usize| (scans[n].slices.first().map(|slice| &slice.file), scans[n].row.frame);
     let mut order: Vec<usize> = (0..scans.len()).collect();
     order.sort_by_key(place);
@@ -207,10 +220,16 @@ pub(super) fn each_scan<R: Send>(
     };
     let done = within_memory(&by_file, gibibytes, bytes, |rows| {
         let mut last = LastImage::default();
-        let one = |&n: &usize| (n, (!stop::requested()).then(|| each(n, &mut last)));
+        let one = |&n: &usize| {
+            let result = go_on().then(|| each(n, &mut last));
+            if fail_first && matches!(result, Some(Err(_))) {
+                failed.store(true, Ordering::Relaxed);
+            }
+            (n, result)
+        };
         rows.iter().map(one).collect::<Vec<_>>()
     });
-    let mut results: Vec<Option<R>> = scans.iter().map(|_| None).collect();
+    let mut results: Vec<Option<_>> = scans.iter().map(|_| None).collect();
     for (n, result) in done.into_iter().flatten().flatten() {
         results[n] = result;
     }

@@ -24,7 +24,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     let cohort: Vec<Scan> = scans(table::read(&job.path("cohort.parquet"))?, &links);
     drop(links);
     let progress = Progress::new("prepare", "volumes", cohort.len());
-    let results = job::each_scan(&cohort, f64::INFINITY, 0, |n, last| {
+    let results = job::each_scan(&cohort, (f64::INFINITY, 0), job.fail_first, |n, last| {
         let result = prepare(&cohort[n], settings, &job.config.out, last);
         progress.advance(1);
         result

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     End,
-    job::{counted, say},
+    job::{self, counted, say},
 };
 use crate::{
     durable::{self, Lock},
@@ -108,7 +108,8 @@ pub(super) struct PullArgs {
     /// a second to half a minute
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=100))]
     retries: u8,
-    /// Seconds of silence before a connection is given up
+    /// Seconds of silence before a connection is given up; ten times as many while the
+    /// instances of a C-MOVE come over another one
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
     timeout: u16,
     /// GiB of the largest instance that is taken
@@ -195,7 +196,11 @@ pub(super) fn run(args: &PullArgs) -> anyhow::Result<End> {
     if !effort.dry_run {
         let metadata = [("mivox.version", env!("CARGO_PKG_VERSION").to_owned())];
         table::write(&args.out.join("pull.parquet"), outcome.rows.clone(), &metadata)?;
-        table::write(&args.out.join("quarantine.parquet"), outcome.quarantined.clone(), &[])?;
+        let quarantine = args.out.join("quarantine.parquet");
+        let mut quarantined = job::quarantined(&quarantine)?;
+        quarantined.retain(|row| row.stage != "pull");
+        quarantined.extend(outcome.quarantined.iter().cloned());
+        table::write(&quarantine, quarantined, &[])?;
     }
     Ok(summarise(&outcome, &effort))
 }
@@ -230,7 +235,13 @@ fn summarise(outcome: &Outcome, effort: &Effort) -> End {
     }
     let lists = outcome.lists_failed();
     if lists > 0 {
-        eprintln!("{} did not come; pull.parquet says why", counted(lists, "list"));
+        let lists = counted(lists, "list");
+        let rows = outcome.rows.iter().filter(|row| row.series.is_none());
+        match rows.filter_map(|row| row.reason.as_deref()).next() {
+            // No table is written.
+            Some(reason) if effort.dry_run => eprintln!("{lists} did not come; of one: {reason}"),
+            _ => eprintln!("{lists} did not come; pull.parquet says why"),
+        }
     }
     match outcome.end {
         pull::End::Stopped => {
@@ -241,7 +252,6 @@ fn summarise(outcome: &Outcome, effort: &Effort) -> End {
             eprintln!("the archive went away; the same command goes on from here");
             End::Stopped
         }
-        pull::End::Complete if effort.dry_run => End::Good,
         pull::End::Complete if failed > 0 || lists > 0 => {
             if failed > 0 {
                 let failed = counted(failed as usize, "instance");

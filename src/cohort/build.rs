@@ -1,14 +1,15 @@
 //! From what was read to rows under pseudonyms.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     path::{Path, PathBuf},
 };
 
 use rayon::prelude::*;
 
 use super::{
-    Cohort, CohortRow, IndexError, Link, Source, damaged,
+    Cohort, CohortRow, IndexError, Link, Source,
+    damaged::{self, Damage},
     index::ImageFile,
     naming, reason,
     store::{State, Store},
@@ -33,10 +34,15 @@ pub(super) struct Builder<'a> {
     store: &'a Store,
     cohort: &'a mut Cohort,
     sink: &'a mut dyn FnMut(Link) -> Result<(), IndexError>,
+    listed: &'a mut Listed,
     linked: BTreeSet<String>,
     /// How many files of each series are damaged.
     lacking: HashMap<String, usize>,
 }
+
+/// The series listed, by pseudonym, and the source of each. One that comes twice, as of two
+/// exports that overlap, is one: its files would be taken together.
+pub(super) type Listed = BTreeMap<String, String>;
 
 /// The states of some files.
 type States = HashMap<PathBuf, State>;
@@ -47,6 +53,7 @@ impl<'a> Builder<'a> {
         source: &'a Source,
         store: &'a Store,
         cohort: &'a mut Cohort,
+        listed: &'a mut Listed,
         sink: &'a mut dyn FnMut(Link) -> Result<(), IndexError>,
     ) -> Self {
         Self {
@@ -54,6 +61,7 @@ impl<'a> Builder<'a> {
             source,
             store,
             cohort,
+            listed,
             sink,
             linked: BTreeSet::new(),
             lacking: HashMap::new(),
@@ -61,10 +69,15 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds what the store keeps of the source's files, but for those that are the
-    /// `voxels` of others.
-    pub(super) fn add_lasting(&mut self, voxels: &BTreeSet<String>) -> Result<(), IndexError> {
+    /// `voxels` of others. Series may lack those that are `unreadable`, of which it keeps
+    /// nothing.
+    pub(super) fn add_lasting(
+        &mut self,
+        voxels: &BTreeSet<String>,
+        unreadable: &[(&str, &Damage)],
+    ) -> Result<(), IndexError> {
         let (store, source) = (self.store, self.source);
-        self.lacking = store.lacking(&source.name)?;
+        self.lacking = store.lacking(&source.name, unreadable)?;
         self.cohort.companions += store.companions(&source.name)?;
         self.cohort.companions += store.refusals(&source.name, voxels, |path, reason| {
             self.refuse(Path::new(path), None, reason)
@@ -188,6 +201,7 @@ impl<'a> Builder<'a> {
             let series =
                 if head.frames == 1 { file.to_string() } else { format!("{file}\nframe {frame}") };
             let row = self.row(&identity(series), head.format, modality, &files, &states)?;
+            let Some(row) = self.first(row, &files)? else { continue };
             let row = CohortRow {
                 frame: frame as u32,
                 status: "volume".to_owned(),
@@ -214,6 +228,7 @@ impl<'a> Builder<'a> {
             let frame = found.frame_of_reference.as_deref();
             let frame = frame.map(|uid| self.link(Kind::Frame, "frame", uid)).transpose()?;
             let row = self.row(&found.identity, Format::Dicom, modality, &files, states)?;
+            let Some(row) = self.first(row, &files)? else { continue };
             let row = CohortRow {
                 body_part: found.body_part.map(str::to_owned),
                 frame_of_reference: frame,
@@ -267,12 +282,36 @@ impl<'a> Builder<'a> {
         states: &States,
     ) -> Result<(), IndexError> {
         let row = self.row(identity, format, kind, files, states)?;
+        let Some(row) = self.first(row, files)? else { return Ok(()) };
         for (position, path) in files.iter().enumerate() {
             self.link_file(path, Some(&row.series), Some(position as u32))?;
         }
         let reason = Some(format!("{kind} is not a volume"));
         self.cohort.rows.push(CohortRow { reason, ..row });
         Ok(())
+    }
+
+    /// The row of a series that is not listed yet. Another one is added as it is, with the
+    /// reason, and without slices.
+    fn first(
+        &mut self,
+        row: CohortRow,
+        files: &[PathBuf],
+    ) -> Result<Option<CohortRow>, IndexError> {
+        let first = match self.listed.entry(row.series.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(row.source.clone());
+                return Ok(Some(row));
+            }
+            Entry::Occupied(first) => first.get().clone(),
+        };
+        for path in files {
+            self.link_file(path, Some(&row.series), None)?;
+        }
+        let reason =
+            format!("a series of source {first:?} has the same identifier, and is taken for both");
+        self.cohort.rows.push(CohortRow { reason: Some(reason), ..row });
+        Ok(None)
     }
 
     /// A row of status `other` without geometry.

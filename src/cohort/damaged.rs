@@ -25,7 +25,10 @@ impl Damage {
         let series = match error {
             InputError::Dicom(DicomError::NotDicom) => return None,
             InputError::Dicom(_) => series_of_damaged(path),
-            InputError::Sniff(SniffError::Empty) if path.extension().is_some() => None,
+            InputError::Sniff(
+                SniffError::Empty | SniffError::Unreadable(_) | SniffError::Archive(_),
+            )
+            | InputError::NotUtf8 => None,
             InputError::Sniff(SniffError::Alien) if starts_with_zeros(path) => None,
             _ => return None,
         };

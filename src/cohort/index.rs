@@ -13,12 +13,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Cohort, IndexError, Link, Quarantined, Source,
-    build::Builder,
+    build::{Builder, Listed},
     look::{Content, Looked, Passing, look_at},
     naming::Named,
     reason,
     sidecar::Sidecars,
-    store::{Store, Unread},
+    store::{Noted, State, Store, Unread},
     walk,
 };
 use crate::{
@@ -96,7 +96,36 @@ impl Index {
         if self.store.files()? == 0 {
             return Err(IndexError::NoFiles);
         }
+        self.try_again()?;
         self.store.unread()
+    }
+
+    /// Looks whether files can be read that could not be before, so that the cohort is
+    /// another one though no size and time is.
+    fn try_again(&self) -> Result<(), IndexError> {
+        for source in &self.sources {
+            let sidecars = Sidecars::new(&source.path, source.pattern.is_none());
+            let files = self.store.unreadable(&source.name)?;
+            let passed: Vec<bool> = files
+                .par_iter()
+                .map(|file| !look_at(source, &sidecars, Path::new(&file.path)).may_pass())
+                .collect();
+            for file in files.iter().zip(passed).filter(|(_, passed)| *passed).map(|(file, _)| file)
+            {
+                let now = Noted { digest: None, said: None, unreadable: false, changed: false };
+                self.store.note(file, &now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files whose content no index has read as a whole yet: what changed of them under
+    /// an old size and time is found by their headers alone.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn without_digest(&self) -> Result<usize, IndexError> {
+        self.store.without_digest()
     }
 
     /// Files of all sources.
@@ -107,8 +136,8 @@ impl Index {
         self.store.files()
     }
 
-    /// A digest of the names, sizes and times of all files, and of how their names are
-    /// read: where it is the same, so is the cohort.
+    /// A digest of the names, sizes and times of all files, of whether they can be read,
+    /// and of how their names are: where it is the same, so is the cohort.
     ///
     /// # Errors
     /// [`IndexError::Store`].
@@ -118,8 +147,9 @@ impl Index {
             let missing = source.missing;
             digest.update(format!("{}\n{}\n{missing:?}\n", source.name, source.reading()));
             self.store.listing(&source.name, |path, state| {
-                let (size, modified) = (state.size, state.modified);
-                digest.update(format!("{path} {size} {modified} {}\n", state.changes));
+                let State { size, modified, changes, unreadable } = state;
+                let unreadable = if unreadable { " unreadable" } else { "" };
+                digest.update(format!("{path} {size} {modified} {changes}{unreadable}\n"));
             })?;
         }
         Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
@@ -130,7 +160,7 @@ impl Index {
     /// a crash, the next index goes on from there.
     ///
     /// `rehash`: reads the whole content of every file too, and the header again where
-    /// the content is not what it was although size and time are.
+    /// the content is not what it was although size and time are, or was never read.
     ///
     /// # Errors
     /// [`IndexError::Store`].
@@ -147,37 +177,39 @@ impl Index {
                 let files = store.next(&source.name, behind, rehash, CHUNK)?;
                 let Some(last) = files.last() else { break };
                 behind = last.id;
-                let known: Vec<bool> = match rehash {
-                    true => files
-                        .iter()
-                        .map(|file| store.has_header(file.id))
-                        .collect::<Result<_, _>>()?,
-                    false => vec![false; files.len()],
-                };
                 let read: Vec<Reading> = files
                     .par_iter()
-                    .zip(known)
-                    .map(|(file, known)| {
-                        let read = Reading::of(source, &sidecars, file, rehash, known);
+                    .map(|file| {
+                        let read = Reading::of(source, &sidecars, file, rehash);
                         progress.advance(1);
                         read
                     })
                     .collect();
                 store.together(|store| {
-                    for (file, read) in files.iter().zip(read) {
-                        if let Some(digest) = read.digest {
-                            store.keep_digest(file, &digest)?;
-                        }
-                        match read.looked {
+                    for (file, Reading { digest, looked }) in files.iter().zip(read) {
+                        let (mut said, mut unreadable) = (None, false);
+                        let other = match looked {
                             Some(Looked::Lasting(lasting)) => {
-                                store.keep(&source.name, file.id, lasting)?;
+                                store.keep(&source.name, file, lasting)? || file.said.is_some()
                             }
                             Some(Looked::Passing(looked)) => {
                                 store.forget(file.id)?;
+                                unreadable = looked.may_pass();
+                                said = (!unreadable).then(|| looked.digest());
                                 passing.push((number, PathBuf::from(&file.path), looked));
+                                !unreadable
+                                    && (file.known || file.said.is_some() && file.said != said)
                             }
-                            None => {}
-                        }
+                            None => false,
+                        };
+                        let changed = match (&file.digest, &digest) {
+                            (Some(before), Some(now)) => before != now,
+                            // What it was is not known, but what its header said.
+                            (None, Some(_)) => other,
+                            (_, None) => false,
+                        };
+                        let digest = digest.or_else(|| file.digest.clone());
+                        store.note(file, &Noted { digest, said, unreadable, changed })?;
                     }
                     Ok(())
                 })?;
@@ -205,12 +237,15 @@ impl Index {
             store.clear_refused()?;
             let mut cohort = Cohort { files: store.files()?, ..Cohort::default() };
             let mut passing = passing.into_iter().peekable();
+            let mut listed = Listed::new();
             for (number, source) in sources.iter().enumerate() {
                 let mut own = Vec::new();
                 while let Some((_, path, looked)) = passing.next_if(|next| next.0 == number) {
                     own.push((path, looked));
                 }
-                add(own, &mut Builder::new(pseudonyms, source, store, &mut cohort, link))?;
+                let builder =
+                    &mut Builder::new(pseudonyms, source, store, &mut cohort, &mut listed, link);
+                add(own, builder)?;
             }
             let key = |row: &super::CohortRow| (row.subject.clone(), row.series.clone());
             // By pseudonym: an order by real id would tell something of the ids.
@@ -239,7 +274,10 @@ fn add(passing: Vec<(PathBuf, Passing)>, builder: &mut Builder<'_>) -> Result<()
         .flat_map(|(_, looked)| &looked.voxels)
         .map(|path| path.to_string_lossy().into_owned())
         .collect();
-    builder.add_lasting(&voxels)?;
+    let damaged = passing.iter().filter_map(|(path, looked)| {
+        Some((path.to_str()?, looked.damage.as_ref()?)).filter(|(path, _)| !voxels.contains(*path))
+    });
+    builder.add_lasting(&voxels, &damaged.collect::<Vec<_>>())?;
     for (path, looked) in passing {
         if voxels.contains(&*path.to_string_lossy()) {
             builder.add_companion();
@@ -264,11 +302,11 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(source: &Source, sidecars: &Sidecars, file: &Unread, rehash: bool, known: bool) -> Self {
+    fn of(source: &Source, sidecars: &Sidecars, file: &Unread, rehash: bool) -> Self {
         let path = Path::new(&file.path);
         let digest = rehash.then(|| digest_of(path)).flatten();
         let same = digest.is_some() && file.digest == digest;
-        Self { looked: (!(known && same)).then(|| look_at(source, sidecars, path)), digest }
+        Self { looked: (!(file.known && same)).then(|| look_at(source, sidecars, path)), digest }
     }
 }
 

@@ -14,10 +14,13 @@ use super::{
     reason,
     sidecar::Sidecars,
 };
-use crate::io::{
-    self, Format, SniffError,
-    dicom::{self, DicomError, Instance},
-    image::{self, ImageHead},
+use crate::{
+    durable,
+    io::{
+        self, Format, SniffError,
+        dicom::{self, DicomError, Instance},
+        image::{self, ImageError, ImageHead},
+    },
 };
 
 /// What one file is.
@@ -32,6 +35,17 @@ impl Looked {
     fn refused(path: &Path, error: &InputError) -> Self {
         let damage = Damage::of(path, error);
         Self::Lasting(Lasting::Refused { reason: reason(error), damage })
+    }
+
+    /// Of a file that cannot be read just now, or whose name was lost.
+    fn unreadable(path: &Path, error: InputError) -> Self {
+        let damage = Damage::of(path, &error);
+        Self::Passing(Passing { content: Err(error), voxels: Vec::new(), damage })
+    }
+
+    /// Whether another try may end otherwise, though nothing is seen of a change.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Passing(passing) if passing.may_pass())
     }
 }
 
@@ -50,6 +64,35 @@ pub(super) struct Passing {
     pub content: Result<Content, InputError>,
     /// The files beside it that its header names for its voxels.
     pub voxels: Vec<PathBuf>,
+    /// Whether a series may lack it.
+    pub damage: Option<Damage>,
+}
+
+impl Passing {
+    /// As [`Looked::may_pass`].
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self.content,
+            Err(InputError::Sniff(SniffError::Unreadable(_) | SniffError::Archive(_))
+                | InputError::Dicom(DicomError::Io(_))
+                | InputError::Image(ImageError::Io(_)))
+        )
+    }
+
+    /// A digest of what the file itself says, but for its voxels.
+    pub fn digest(&self) -> String {
+        let said = match &self.content {
+            Ok(Content::Image(head, _)) => {
+                let mut head = head.clone();
+                // Some are of files beside it.
+                head.remarks.clear();
+                format!("{head:?}")
+            }
+            Ok(Content::Companion) => String::new(),
+            Err(error) => reason(error),
+        };
+        durable::sha256_hex(said.as_bytes())
+    }
 }
 
 pub(super) enum Content {
@@ -60,11 +103,10 @@ pub(super) enum Content {
 
 /// Looks at one file: its format, its name, its header. It is opened once.
 pub(super) fn look_at(source: &Source, sidecars: &Sidecars, path: &Path) -> Looked {
-    let passing = |content| Looked::Passing(Passing { content, voxels: Vec::new() });
     match io::open(path) {
         Ok((Format::Dicom, file)) => match instance(source, path, file) {
             Ok(instance) => Looked::Lasting(Lasting::Instance(Box::new(instance))),
-            Err(error @ DicomError::Io(_)) => passing(Err(error.into())),
+            Err(error @ DicomError::Io(_)) => Looked::unreadable(path, error.into()),
             // A media directory is DICOM, and no instance.
             Err(_) if is_companion(path) => Looked::Lasting(Lasting::Companion),
             Err(error) => Looked::refused(path, &error.into()),
@@ -76,7 +118,7 @@ pub(super) fn look_at(source: &Source, sidecars: &Sidecars, path: &Path) -> Look
                 // Refused or passed over: its voxels are no alien file for that.
                 _ => image::data_files(path),
             };
-            Looked::Passing(Passing { content, voxels })
+            Looked::Passing(Passing { content, voxels, damage: None })
         }
         Err(_) if is_companion(path) => Looked::Lasting(Lasting::Companion),
         Err(error @ (SniffError::Empty | SniffError::Alien | SniffError::AlienGzip)) => {
@@ -84,9 +126,9 @@ pub(super) fn look_at(source: &Source, sidecars: &Sidecars, path: &Path) -> Look
         }
         // A name that is no UTF-8 was kept with another letter in it.
         Err(SniffError::Unreadable(_)) if path.to_string_lossy().contains('\u{FFFD}') => {
-            passing(Err(InputError::NotUtf8))
+            Looked::unreadable(path, InputError::NotUtf8)
         }
-        Err(error) => passing(Err(error.into())),
+        Err(error) => Looked::unreadable(path, error.into()),
     }
 }
 

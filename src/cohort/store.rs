@@ -16,17 +16,20 @@ use crate::durable;
 
 /// Raised where an [`Instance`](crate::io::dicom::Instance) or a table here is another one than before: what was
 /// kept is then read anew.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 const TABLES: &str = "
     CREATE TABLE layout (number INTEGER NOT NULL);
     -- How names of a source's files are read: others make other subjects.
     CREATE TABLE source (name TEXT PRIMARY KEY, reading TEXT NOT NULL);
-    -- What a walk found. `changes` counts new contents under an old size and time.
+    -- What a walk found. `digest` is of the content, `said` of the header of what holds
+    -- a whole volume; `changes` counts new contents under an old size and time.
     CREATE TABLE file (
         id INTEGER PRIMARY KEY, source TEXT NOT NULL, path TEXT NOT NULL,
         size INTEGER NOT NULL, modified INTEGER NOT NULL, seen INTEGER NOT NULL,
-        digest BLOB, changes INTEGER NOT NULL DEFAULT 0, UNIQUE (source, path));
+        digest BLOB, said TEXT, changes INTEGER NOT NULL DEFAULT 0,
+        -- Whether it could not be read, and may be another time.
+        unreadable INTEGER NOT NULL DEFAULT 0, UNIQUE (source, path));
     CREATE TABLE series (
         id INTEGER PRIMARY KEY, source TEXT NOT NULL, study TEXT NOT NULL,
         uid TEXT NOT NULL, UNIQUE (source, study, uid));
@@ -38,6 +41,13 @@ const TABLES: &str = "
     CREATE INDEX of_series ON header (series) WHERE series IS NOT NULL;
     CREATE TABLE refused (file TEXT NOT NULL, series TEXT, reason TEXT NOT NULL);
 ";
+
+/// By the identifiers alone: SQLite would rather look into the index of sources, and sort
+/// all that is left anew for each chunk.
+const NEXT: &str = "
+    SELECT id, path, digest, said, unreadable,
+        EXISTS (SELECT 1 FROM header WHERE header.id = file.id) AS known
+    FROM file WHERE +source = ? AND id > ? AND (? OR NOT known) ORDER BY id LIMIT ?";
 
 /// The store of an index.
 pub(super) struct Store {
@@ -54,6 +64,21 @@ pub(super) struct Unread {
     pub path: String,
     /// SHA-256 of the content that was read before, where it is known.
     pub digest: Option<Vec<u8>>,
+    /// What [`Passing::digest`](super::look::Passing::digest) gave before.
+    pub said: Option<String>,
+    /// Whether it could not be read before, and may be now.
+    pub unreadable: bool,
+    /// Whether something that was read of it is kept.
+    pub known: bool,
+}
+
+/// What reading a file gave beside what is kept of its header.
+pub(super) struct Noted {
+    pub digest: Option<Vec<u8>>,
+    pub said: Option<String>,
+    pub unreadable: bool,
+    /// Whether its content is another one, under the same size and time.
+    pub changed: bool,
 }
 
 /// A file's state, as far as the fingerprint of its series needs it.
@@ -62,6 +87,7 @@ pub(super) struct State {
     pub size: u64,
     pub modified: u128,
     pub changes: u32,
+    pub unreadable: bool,
 }
 
 impl Store {
@@ -126,6 +152,7 @@ impl Store {
         for gone in known.iter().filter(|known| !sources.contains(known)) {
             let headers = "DELETE FROM header WHERE id IN (SELECT id FROM file WHERE source = ?)";
             self.db.execute(headers, [&gone.0])?;
+            self.db.execute("UPDATE file SET said = NULL WHERE source = ?", [&gone.0])?;
             self.db.execute("DELETE FROM source WHERE name = ?", [&gone.0])?;
         }
         for (name, reading) in sources {
@@ -151,7 +178,8 @@ impl Store {
         )?;
         let mut keep = self.db.prepare("UPDATE file SET seen = ? WHERE id = ?")?;
         let mut renew = self.db.prepare(
-            "UPDATE file SET seen = ?, size = ?, modified = ?, digest = NULL WHERE id = ?",
+            "UPDATE file SET seen = ?, size = ?, modified = ?, digest = NULL, said = NULL,
+             unreadable = 0 WHERE id = ?",
         )?;
         let mut forget = self.db.prepare("DELETE FROM header WHERE id = ?")?;
         for file in found {
@@ -213,21 +241,25 @@ impl Store {
         all: bool,
         limit: usize,
     ) -> Result<Vec<Unread>, IndexError> {
-        let mut next = self.db.prepare_cached(
-            "SELECT id, path, digest FROM file WHERE source = ? AND id > ?
-             AND (? OR NOT EXISTS (SELECT 1 FROM header WHERE header.id = file.id))
-             ORDER BY id LIMIT ?",
-        )?;
-        let rows = next.query_map(params![source, behind, all, limit as i64], |row| {
-            Ok(Unread { id: row.get(0)?, path: row.get(1)?, digest: row.get(2)? })
-        })?;
+        let mut next = self.db.prepare_cached(NEXT)?;
+        let rows = next.query_map(params![source, behind, all, limit as i64], unread)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Whether something of a file is kept.
-    pub(super) fn has_header(&self, id: i64) -> Result<bool, IndexError> {
-        let mut has = self.db.prepare_cached("SELECT 1 FROM header WHERE id = ?")?;
-        Ok(has.exists([id])?)
+    /// Files of a source that could not be read, and may be another time.
+    pub(super) fn unreadable(&self, source: &str) -> Result<Vec<Unread>, IndexError> {
+        let mut unreadable = self.db.prepare(
+            "SELECT id, path, digest, said, unreadable, 0 FROM file
+             WHERE source = ? AND unreadable",
+        )?;
+        let rows = unreadable.query_map([source], unread)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Files whose content was never read as a whole, but for those that cannot be.
+    pub(super) fn without_digest(&self) -> Result<usize, IndexError> {
+        let count = "SELECT count(*) FROM file WHERE digest IS NULL AND NOT unreadable";
+        Ok(self.db.query_row(count, [], |row| row.get::<_, i64>(0))? as usize)
     }
 
     /// Begins and ends what is kept or lost together.
@@ -241,13 +273,13 @@ impl Store {
         Ok(done)
     }
 
-    /// Keeps what reading a file gave.
+    /// Keeps what reading a file gave, and says whether something else was kept of it.
     pub(super) fn keep(
         &mut self,
         source: &str,
-        id: i64,
+        file: &Unread,
         lasting: Lasting,
-    ) -> Result<(), IndexError> {
+    ) -> Result<bool, IndexError> {
         let (series, instance, reason, lost_of) = match lasting {
             Lasting::Instance(instance) => {
                 let bytes = postcard::to_stdvec(&*instance).map_err(|_| IndexError::Kept)?;
@@ -260,10 +292,20 @@ impl Store {
                 (None, None, Some(reason), lost_of)
             }
         };
+        let row = params![file.id, series, instance, reason, lost_of];
+        if file.known {
+            let mut same = self.db.prepare_cached(
+                "SELECT 1 FROM header WHERE id = ? AND series IS ? AND instance IS ?
+                 AND reason IS ? AND lost_of IS ?",
+            )?;
+            if same.exists(row)? {
+                return Ok(false);
+            }
+        }
         let mut keep =
             self.db.prepare_cached("INSERT OR REPLACE INTO header VALUES (?, ?, ?, ?, ?)")?;
-        keep.execute(params![id, series, instance, reason, lost_of])?;
-        Ok(())
+        keep.execute(row)?;
+        Ok(file.known)
     }
 
     /// Forgets what was read of a file.
@@ -273,13 +315,17 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps the digest of a file's content, and counts it where it is another one.
-    pub(super) fn keep_digest(&self, file: &Unread, digest: &[u8]) -> Result<(), IndexError> {
-        let changed = file.digest.as_deref().is_some_and(|before| before != digest);
-        let mut keep = self
-            .db
-            .prepare_cached("UPDATE file SET digest = ?, changes = changes + ? WHERE id = ?")?;
-        keep.execute(params![digest, changed, file.id])?;
+    /// Keeps what else is known of a file now.
+    pub(super) fn note(&self, file: &Unread, noted: &Noted) -> Result<(), IndexError> {
+        let Noted { digest, said, unreadable, changed } = noted;
+        if !changed && (digest, said, unreadable) == (&file.digest, &file.said, &file.unreadable) {
+            return Ok(());
+        }
+        let mut note = self.db.prepare_cached(
+            "UPDATE file SET digest = ?, said = ?, unreadable = ?, changes = changes + ?
+             WHERE id = ?",
+        )?;
+        note.execute(params![digest, said, unreadable, changed, file.id])?;
         Ok(())
     }
 
@@ -296,6 +342,55 @@ impl Store {
     }
 }
 
+fn unread(row: &rusqlite::Row<'_>) -> rusqlite::Result<Unread> {
+    Ok(Unread {
+        id: row.get(0)?,
+        path: row.get(1)?,
+        digest: row.get(2)?,
+        said: row.get(3)?,
+        unreadable: row.get(4)?,
+        known: row.get(5)?,
+    })
+}
+
 fn is_no_database(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::NotADatabase)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn files_are_taken_chunk_by_chunk_without_sorting_the_rest() {
+        let store = Store::temporary().unwrap();
+        let mut explain = store.db.prepare(&format!("EXPLAIN QUERY PLAN {NEXT}")).unwrap();
+        let steps: Vec<String> = explain
+            .query_map(params!["a", 0, false, 2], |row| row.get(3))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert!(steps.iter().any(|step| step.contains("rowid>?")), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:?}");
+        for source in ["a", "b"] {
+            let (send, found) = channel();
+            for number in 0..3 {
+                let path = format!("{source}/{number}").into();
+                send.send(Found { path, size: 1, modified: 1 }).unwrap();
+            }
+            drop(send);
+            store.add_files(source, found, || ()).unwrap();
+        }
+        let (mut behind, mut paths) = (i64::MIN, Vec::new());
+        while let Some(last) = {
+            let files = store.next("b", behind, false, 2).unwrap();
+            paths.extend(files.iter().map(|file| file.path.clone()));
+            files.last().cloned()
+        } {
+            behind = last.id;
+        }
+        assert_eq!(paths, ["b/0", "b/1", "b/2"]);
+    }
 }

@@ -130,9 +130,17 @@ impl Sidecar {
 
     /// How the voxels are stored beside a sidecar that was made of the same.
     pub fn of_before(path: &Path, made_from: &str) -> Option<Stored> {
-        let text = std::fs::read_to_string(path).ok()?;
-        let before: Self = serde_json::from_str(&text).ok()?;
+        let before = Self::read(path)?;
         (before.mivox.made_from == made_from).then_some(before.mivox.stored_as)
+    }
+
+    /// The series that a sidecar of ours is of.
+    pub fn series_of(path: &Path) -> Option<String> {
+        Some(Self::read(path)?.mivox.series)
+    }
+
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
     }
 
     pub fn write(&self, mut out: impl io::Write) -> io::Result<()> {

@@ -13,10 +13,10 @@ mod write;
 
 pub use write::{has_qform, write_f32, write_i16};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
-    Format,
+    Format, archive,
     image::{Coding, ImageError, ImageHead, Layout, VoxelType, companion, place},
 };
 use header::{Header, Kind};
@@ -137,7 +137,7 @@ pub(super) fn read_head(start: &[u8], path: &Path, gzip: bool) -> Result<ImageHe
     let mut remarks = Vec::new();
     let (affine, affine_source) = match header.kind {
         Kind::Analyze => {
-            if path.with_extension("mat").exists() {
+            if archive::len(&mat_file(path)).is_some() {
                 return Err(NiftiError::MatFile.into());
             }
             orientation::analyze(&header, &mut remarks)?
@@ -174,8 +174,15 @@ pub(super) fn read_head(start: &[u8], path: &Path, gzip: bool) -> Result<ImageHe
     })
 }
 
+/// Where SPM would have the affine of a pair.
+fn mat_file(header: &Path) -> PathBuf {
+    let packed = header.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+    let plain = if packed { header.with_extension("") } else { header.to_owned() };
+    plain.with_extension("mat")
+}
+
 fn is_gzip(file: &Path) -> Result<bool, ImageError> {
-    let file = std::io::BufReader::with_capacity(16, crate::io::archive::open(file)?);
+    let file = std::io::BufReader::with_capacity(16, archive::open(file)?);
     Ok(super::Gunzip::new(file)?.is_gzip())
 }
 

@@ -24,6 +24,9 @@ const SEGMENT: &str = "segment";
 /// Stands for the lines behind `data file: LIST`.
 const LISTED: &str = "listed";
 
+/// The field that names the files of the voxels.
+const DATA_FILE: [&str; 2] = ["data file", "datafile"];
+
 /// Most axes that teem allows.
 const MAX_AXES: usize = 16;
 
@@ -35,7 +38,7 @@ pub(super) fn looks_like_nrrd(start: &[u8]) -> bool {
 /// header whose voxels are elsewhere may end with its file.
 fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
     let mut fields = Fields::default();
-    let mut at = 0;
+    let (mut at, mut is_list) = (0, false);
     for line in start.split_inclusive(|&byte| byte == b'\n') {
         at += line.len() as u64;
         let is_whole = line.ends_with(b"\n");
@@ -43,7 +46,7 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
         if line.is_empty() && is_whole {
             return Ok((fields, at));
         }
-        if data_name(&fields).is_some_and(|name| name.starts_with("LIST")) {
+        if is_list {
             // To the end of the header nothing but names follows.
             if let Ok(name) = std::str::from_utf8(line) {
                 fields.push(LISTED, name);
@@ -56,6 +59,8 @@ fn parse(start: &[u8]) -> Result<(Fields, u64), FieldError> {
             && let Some((name, value)) = line.split_once(':')
             && !value.starts_with('=')
         {
+            is_list |= DATA_FILE.iter().any(|field| name.trim().eq_ignore_ascii_case(field))
+                && value.trim().starts_with("LIST");
             fields.push(name, value);
         } else if line.starts_with(b"Segment0_ID:=") {
             fields.push(SEGMENT, "");
@@ -78,7 +83,7 @@ pub(super) fn is_whole(start: &[u8]) -> bool {
 }
 
 fn data_name(fields: &Fields) -> Option<&str> {
-    fields.any(&["data file", "datafile"])
+    fields.any(&DATA_FILE)
 }
 
 /// The files that a header names, where they are usable.

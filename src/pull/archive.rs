@@ -127,20 +127,23 @@ pub(super) fn studies(archive: &dyn Archive, filter: Filter<'_>) -> Result<Studi
     Ok(Studies { uids: uids.into_iter().collect(), alien })
 }
 
-/// The series of a study, and how many have no valid UID.
+/// The series of a study, and how many answers are of another study or have no valid UID.
 pub(super) fn series(
     archive: &dyn Archive,
     study: &Uid,
 ) -> Result<(Vec<Listed>, usize), PullError> {
     let answers = archive.find(Level::Series { study })?;
     unique(answers, |answer| {
+        if is_other(&answer.study, study) {
+            return None;
+        }
         let modality = answer.modality.map(|code| code.trim().to_ascii_uppercase());
         let uid = Uid::new(&answer.series?)?;
         Some(Listed { uid, modality: modality.filter(|code| !code.is_empty()) })
     })
 }
 
-/// The instances of a series, and how many have no valid UID.
+/// The instances of a series, and how many answers are of another one or have no valid UID.
 pub(super) fn instances(
     archive: &dyn Archive,
     study: &Uid,
@@ -148,9 +151,18 @@ pub(super) fn instances(
 ) -> Result<(Vec<Wanted>, usize), PullError> {
     let answers = archive.find(Level::Instances { study, series })?;
     unique(answers, |answer| {
+        if is_other(&answer.study, study) || is_other(&answer.series, series) {
+            return None;
+        }
         let uid = Uid::new(&answer.instance?)?;
         Some(Wanted { uid, class: answer.sop_class.as_deref().and_then(Uid::new) })
     })
+}
+
+/// Whether an answer says a UID, and another one than was asked for.
+fn is_other(given: &Option<String>, asked: &Uid) -> bool {
+    let given = given.as_deref().map(|text| text.trim_matches([' ', '\0']));
+    given.is_some_and(|given| !given.is_empty() && given != asked.as_str())
 }
 
 fn unique<T: Ord>(

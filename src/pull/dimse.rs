@@ -130,7 +130,7 @@ impl Dimse {
             .connection_timeout(self.timeout)
             .write_timeout(self.timeout)
             // Of C-MOVE little comes here while instances arrive elsewhere.
-            .read_timeout(self.timeout * if self.listener.is_some() { 10 } else { 1 });
+            .read_timeout(self.timeout * if operation == "C-MOVE" { 10 } else { 1 });
         for (class, syntaxes) in contexts {
             for syntax in *syntaxes {
                 options = options.with_presentation_context(*class, vec![*syntax]);

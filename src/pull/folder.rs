@@ -59,7 +59,7 @@ impl Folder {
     pub(super) fn whole(&self, study: &Uid, series: &Uid, instance: &Uid) -> Option<u64> {
         let path = self.path(study, series, instance);
         let bytes = path.metadata().ok()?.len();
-        is_instance(&path, instance).is_ok().then_some(bytes)
+        is_instance(&path, (study, series, instance)).is_ok().then_some(bytes)
     }
 
     /// A draft for an instance that comes.
@@ -68,12 +68,9 @@ impl Folder {
     }
 
     /// Keeps what came, where it is whole and the instance that was asked for.
-    pub(super) fn keep(
-        &self,
-        draft: Draft,
-        (study, series, instance): (&Uid, &Uid, &Uid),
-    ) -> Result<u64, PullError> {
-        is_instance(draft.path(), instance)?;
+    pub(super) fn keep(&self, draft: Draft, wanted: (&Uid, &Uid, &Uid)) -> Result<u64, PullError> {
+        is_instance(draft.path(), wanted)?;
+        let (study, series, instance) = wanted;
         let bytes = draft.path().metadata().map_err(PullError::Disk)?.len();
         let path = self.path(study, series, instance);
         if let Some(folder) = path.parent() {
@@ -91,13 +88,20 @@ impl Drop for Folder {
     }
 }
 
-fn is_instance(path: &Path, wanted: &Uid) -> Result<(), PullError> {
+/// Whether a file is whole, and of the study and the series that were asked for the
+/// instance.
+fn is_instance(
+    path: &Path,
+    (study, series, instance): (&Uid, &Uid, &Uid),
+) -> Result<(), PullError> {
     let found = check_whole(path).map_err(|error| match error {
         DicomError::Io(error) => PullError::Disk(error),
         error => PullError::Damaged(error),
     })?;
-    match Uid::new(&found.sop_uid) {
-        Some(uid) if uid == *wanted => Ok(()),
-        _ => Err(PullError::Another),
+    let pairs =
+        [(&found.study_uid, study), (&found.series_uid, series), (&found.sop_uid, instance)];
+    match pairs.into_iter().all(|(found, wanted)| Uid::new(found).as_ref() == Some(wanted)) {
+        true => Ok(()),
+        false => Err(PullError::Another),
     }
 }

@@ -71,7 +71,7 @@ impl Web {
             .timeout_connect(Some(timeout))
             .timeout_per_read(Some(timeout))
             .timeout_per_write(Some(timeout))
-            .timeout_recv_response(Some(timeout * 10))
+            .timeout_recv_response(Some(timeout))
             .timeout_recv_body(Some(MAX_BODY_TIME))
             .max_idle_connections(parallel)
             .max_idle_connections_per_host(parallel);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::within;
+use super::{ResampleError, within};
 
 /// The samples of an axis of the result on an axis of the source:
 /// `start + step × n` in source samples.
@@ -38,6 +38,12 @@ impl Line {
     }
 }
 
+/// Widest Gaussian, as a standard deviation in samples of the source.
+pub(super) const WIDEST: f64 = 1000.0;
+
+/// Most of all Gaussians of a table together: each has 8 samples a standard deviation.
+const ALL_WIDTHS: f64 = (1 << 20) as f64;
+
 /// Weighted sums of neighbouring source samples.
 pub(super) struct Taps {
     /// The samples of the result that are such sums; the others lie outside.
@@ -57,11 +63,19 @@ impl Taps {
     }
 
     /// Linear between the samples of a source that is smoothed first.
-    pub fn linear(line: Line, sigma: f64) -> Self {
+    ///
+    /// # Errors
+    /// [`ResampleError::Coarse`] where a table of that size could only come of spacings
+    /// that nothing was measured at.
+    pub fn linear(line: Line, sigma: f64) -> Result<Self, ResampleError> {
+        let limit = WIDEST.min(ALL_WIDTHS / line.inside().len().max(1) as f64);
+        if sigma.is_nan() || sigma > limit {
+            return Err(ResampleError::Coarse { sigma, limit });
+        }
         let kernel = gaussian(sigma);
         let radius = (kernel.len() / 2) as isize;
         let last = line.from as isize - 1;
-        Self::new(line, |at, sum| {
+        Ok(Self::new(line, |at, sum| {
             let at = at.clamp(0.0, last as f64);
             let (low, fraction) = (at.floor() as isize, at.fract());
             for (sample, weight) in [(low, 1.0 - fraction), (low + 1, fraction)] {
@@ -71,7 +85,7 @@ impl Taps {
                     }));
                 }
             }
-        })
+        }))
     }
 
     /// The cubic B-spline of coefficients that are mirrored about both ends.
@@ -149,14 +163,18 @@ pub(super) fn cubic(at: f64, n: usize) -> ([usize; 4], [f64; 4]) {
     (samples, weights)
 }
 
+/// Whether nothing of a Gaussian reaches the next sample.
+pub(super) fn is_narrow(sigma: f64) -> bool {
+    4.0 * sigma + 0.5 < 1.0
+}
+
 /// A Gaussian at the samples around its middle, cut at 4 standard deviations,
 /// with a sum of 1; 1 alone where nothing else is within.
-pub(super) fn gaussian(sigma: f64) -> Vec<f64> {
-    let radius = (4.0 * sigma + 0.5).floor();
-    if radius < 1.0 {
+fn gaussian(sigma: f64) -> Vec<f64> {
+    if is_narrow(sigma) {
         return vec![1.0];
     }
-    let radius = radius as i64;
+    let radius = (4.0 * sigma + 0.5) as i64;
     let values: Vec<f64> =
         (-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()).collect();
     let sum: f64 = values.iter().sum();

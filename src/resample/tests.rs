@@ -226,3 +226,26 @@ fn what_is_no_grid_is_refused() {
     let huge = grid([1 << 20, 1 << 20, 1 << 20], [1.0; 3], 0.0);
     assert!(matches!(resample(&good, &huge), Err(ResampleError::Room { .. })));
 }
+
+#[test]
+fn voxels_too_thin_for_the_result_take_no_memory() {
+    let from = grid([8, 8, 8], [1.0, 1.0, 1e-11], 0.0);
+    let onto = grid([8, 8, 1], [1.0; 3], 0.0);
+    let oblique = Grid {
+        ras_from_voxel: DAffine3::from_quat(DQuat::from_rotation_x(0.3)) * onto.ras_from_voxel,
+        ..onto
+    };
+    let long = grid([1, 1, 1 << 20], [1.0, 1.0, 1e-2], 0.0);
+    let turned = Grid { ras_from_voxel: oblique.ras_from_voxel, shape: [1, 1, 10_000] };
+    for interpolation in [Interpolation::Linear, Interpolation::Cubic] {
+        for (from, onto) in [(&from, &onto), (&from, &oblique), (&long, &turned)] {
+            let voxels = Array3::zeros((from.shape[2], from.shape[1], from.shape[0]));
+            let resampled = with(interpolation, 0.0).resample(voxels.view(), from, onto);
+            assert!(matches!(resampled, Err(ResampleError::Coarse { .. })), "{interpolation:?}");
+        }
+    }
+    let thin = grid([8, 8, 800], [1.0, 1.0, 1e-2], 0.0);
+    let voxels = Array3::from_elem((800, 8, 8), 3.0);
+    let resampled = Resampler::linear(0.0).resample(voxels.view(), &thin, &onto).unwrap();
+    assert!(resampled.iter().all(|value| (value - 3.0).abs() < 1e-5));
+}

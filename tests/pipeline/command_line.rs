@@ -22,6 +22,16 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
+fn what_cannot_be_understood_has_failed() {
+    for words in [&["--no-such"][..], &["index"], &["run", "p.toml", "--out"], &[]] {
+        checked(mivox(words), 1);
+    }
+    for words in [["--version"], ["--help"]] {
+        assert!(!checked(mivox(&words), 0).stdout.is_empty());
+    }
+}
+
+#[test]
 fn doctor_finds_onnx_runtime() {
     let output = checked(mivox(&["doctor"]), 0);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

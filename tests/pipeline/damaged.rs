@@ -164,6 +164,37 @@ fn a_series_whose_last_slice_is_cut_is_no_shorter_volume() {
     assert_eq!(slices.filter(|link| link.kind == "file").count(), 5);
 }
 
+#[test]
+fn an_empty_slice_is_one_however_it_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in");
+    for (place, called) in [("im", "IM00012"), ("uid8", "CT.1.2.840.11"), ("dcm", "a.b.")] {
+        for (k, file) in series(&input.join(place)).iter().enumerate() {
+            let bytes = of_series(fs::read(file).unwrap(), place.len());
+            let ending = if place == "dcm" { "dcm" } else { "" };
+            let name = file.with_file_name(format!("{called}{k}{ending}"));
+            fs::remove_file(file).unwrap();
+            fs::write(name, if k == 4 { &[] } else { &bytes[..] }).unwrap();
+        }
+    }
+    let (rows, quarantined, _) = convert(&input, &folder.path().join("out"), 1);
+    assert!(rows.is_empty(), "{rows:?}");
+    assert_eq!(quarantined.len(), 15);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_slice_that_was_never_fetched_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in");
+    let last = series(&input).pop().unwrap();
+    fs::remove_file(&last).unwrap();
+    std::os::unix::fs::symlink("nowhere", &last).unwrap();
+    let (rows, quarantined, _) = convert(&input, &folder.path().join("out"), 1);
+    assert!(rows.is_empty(), "{rows:?}");
+    assert_eq!(quarantined.len(), 5);
+}
+
 /// The file with another Series Instance UID for each number.
 fn of_series(mut bytes: Vec<u8>, number: usize) -> Vec<u8> {
     let uid = uid_of(&["series"]).into_bytes();

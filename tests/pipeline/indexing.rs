@@ -9,7 +9,7 @@ use std::{
 };
 
 use mivox::{
-    cohort::{CohortRow, Quarantined},
+    cohort::{CohortRow, Link, Quarantined, scans},
     geometry::Grid,
     io::dicom::{MrTiming, NewSlice, uid_of, write_slice},
     study::Modality,
@@ -18,7 +18,10 @@ use mivox::{
 use ndarray::Array2;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::workplace::{Pipeline, SMALL, Workplace, checked, mivox, phantom};
+use crate::{
+    hostile::nifti,
+    workplace::{Pipeline, SMALL, Workplace, checked, mivox, phantom},
+};
 
 fn place(source: &str) -> Workplace {
     let sources = format!("[[source]]\nname = 'scans'\npath = '{source}'\n");
@@ -122,6 +125,9 @@ fn what_changed_unseen_is_found_by_its_content() {
     write_series(&scans, 4, 5);
     place.run(&["index"], 0);
     let before = cohort(&place);
+    // What the content was before is not known yet.
+    let first = said(&place.run(&["index", "--rehash"], 0));
+    assert!(first.contains("unchanged; of 20 files the headers alone"), "{first}");
     assert!(said(&place.run(&["index", "--rehash"], 0)).contains("unchanged, also in content"));
 
     overwrite_unseen(&scans.join("series00001/0002"));
@@ -133,6 +139,93 @@ fn what_changed_unseen_is_found_by_its_content() {
     for row in cohort(&place) {
         assert!(before.contains(&row));
     }
+}
+
+#[test]
+fn the_first_look_into_the_content_finds_what_the_headers_say() {
+    let place = place("scans");
+    let scans = place.path("scans");
+    write_series(&scans, 4, 5);
+    let image = scans.join("sub-1_T1w.nii");
+    fs::write(&image, nifti([4, 4, 4])).unwrap();
+    place.run(&["index"], 0);
+    let before = cohort(&place);
+    overwrite_unseen(&scans.join("series00001/0002"));
+    // Another spacing.
+    let modified = image.metadata().unwrap().modified().unwrap();
+    let mut bytes = fs::read(&image).unwrap();
+    bytes[88..92].copy_from_slice(&3f32.to_le_bytes());
+    fs::write(&image, bytes).unwrap();
+    File::options().write(true).open(&image).unwrap().set_modified(modified).unwrap();
+
+    assert!(said(&place.run(&["index"], 0)).contains("unchanged"));
+    let rehashed = said(&place.run(&["index", "--rehash"], 2));
+    assert!(rehashed.contains("4 volumes"), "{rehashed}");
+    let of_image = |rows: &[CohortRow]| rows.iter().find(|row| row.format == "nifti").cloned();
+    let (old, new) = (of_image(&before).unwrap(), of_image(&cohort(&place)).unwrap());
+    assert_eq!(new.spacing_mm, Some([1.0, 1.0, 3.0]));
+    assert_ne!(old.fingerprint, new.fingerprint);
+    assert_eq!(quarantine(&place).len(), 5);
+    place.run(&["index", "--rehash"], 2);
+    assert_eq!(of_image(&cohort(&place)), Some(new));
+}
+
+#[test]
+fn what_could_not_be_read_is_tried_again() {
+    let place = place("scans");
+    let scans = place.path("scans");
+    write_series(&scans, 1, 5);
+    let archive = scans.join("export.zip");
+    let mut zip = ZipWriter::new(File::create(&archive).unwrap());
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let folder = scans.join("series00000");
+    let last = fs::read(folder.join("0004")).unwrap();
+    for k in 0..5 {
+        let name = format!("{k:04}");
+        zip.start_file(&name, stored).unwrap();
+        zip.write_all(&fs::read(folder.join(name)).unwrap()).unwrap();
+    }
+    zip.finish().unwrap();
+    fs::remove_dir_all(folder).unwrap();
+    let whole = fs::read(&archive).unwrap();
+    let modified = archive.metadata().unwrap().modified().unwrap();
+    let write = |bytes: &[u8]| {
+        fs::write(&archive, bytes).unwrap();
+        File::options().write(true).open(&archive).unwrap().set_modified(modified).unwrap();
+    };
+    let at = whole.windows(last.len()).position(|window| window == last).unwrap();
+    let mut broken = whole.clone();
+    broken[at + last.len() - 1] ^= 1;
+    write(&broken);
+    // The last slice is lost, and four would be a volume as well.
+    let output = said(&place.run(&["index"], 2));
+    assert!(output.contains("0 volumes"), "{output}");
+    assert_eq!(quarantine(&place).len(), 5);
+    assert!(said(&place.run(&["index"], 2)).contains("unchanged"));
+    write(&whole);
+    let output = said(&place.run(&["index"], 0));
+    assert!(output.contains("5 files, 1 read: 1 volume"), "{output}");
+    assert!(said(&place.run(&["index"], 0)).contains("unchanged"));
+}
+
+#[test]
+fn a_series_of_two_sources_is_listed_twice_and_used_once() {
+    let sources = ["a", "b"].map(|name| format!("[[source]]\nname = '{name}'\npath = '{name}'\n"));
+    let place = Workplace::new(&Pipeline { sources: &sources.concat(), rest: SMALL });
+    write_series(&place.path("a"), 2, 5);
+    write_series(&place.path("b"), 3, 5);
+    place.run(&["index"], 0);
+    let rows = cohort(&place);
+    let count = |status: &str, source: &str| {
+        rows.iter().filter(|row| row.status == status && row.source == source).count()
+    };
+    let counts = [("volume", "a"), ("volume", "b"), ("other", "b")];
+    assert_eq!(counts.map(|(status, source)| count(status, source)), [2, 1, 2], "{rows:?}");
+    let reasons = rows.iter().filter_map(|row| row.reason.as_deref());
+    assert_eq!(reasons.filter(|reason| reason.contains("source \"a\"")).count(), 2);
+    let links: Vec<Link> = table::read(&place.results().join("linkage.parquet")).unwrap();
+    let scans = scans(rows, &links);
+    assert_eq!(scans.iter().map(|scan| scan.files().len()).collect::<Vec<_>>(), [5; 3]);
 }
 
 #[test]

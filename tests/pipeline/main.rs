@@ -8,6 +8,7 @@ mod boxes;
 mod encoders;
 mod command_line;
 mod convert;
+mod corrected;
 mod damaged;
 mod hostile;
 mod images;

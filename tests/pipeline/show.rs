@@ -58,7 +58,7 @@ fn a_file_whose_name_says_nothing_is_shown_in_either_convention() {
     show(&file, &sheets[1], &key, 0);
     assert_eq!(pixels(&sheets[1]), one);
     show(&file, &sheets[0], &["--ct-window", "-1000,400"], 0);
-    show(&file, &sheets[0], &["--ct-window", "5,1"], 2);
+    show(&file, &sheets[0], &["--ct-window", "5,1"], 1);
     show(&file, &sheets[0], &["--memory", "0"], 1);
 }
 

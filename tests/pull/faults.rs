@@ -6,12 +6,15 @@ use std::{
     process::Command,
     sync::{Arc, Mutex},
     thread,
+    time::{Duration, Instant},
 };
 
 use mivox::{
+    cohort::Quarantined,
     geometry::{Grid, affine_from_rows},
     io::dicom::{MrTiming, NewSlice, write_slice},
     study::Modality,
+    table,
 };
 use ndarray::Array2;
 
@@ -24,14 +27,18 @@ use crate::{
 
 /// A slice with a SOP Instance UID.
 fn slice(uid: &str) -> Vec<u8> {
+    slice_of([SECRETS[0], SECRETS[1], uid])
+}
+
+fn slice_of([study, series, uid]: [&str; 3]) -> Vec<u8> {
     let rows =
         [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]];
     let grid = Grid { shape: [64, 64, 1], ras_from_voxel: affine_from_rows(&rows) };
     let pixels = Array2::from_elem((64, 64), 7i16);
     let slice = NewSlice {
         patient_id: SECRETS[3],
-        study_uid: SECRETS[0],
-        series_uid: SECRETS[1],
+        study_uid: study,
+        series_uid: series,
         sop_uid: uid,
         frame_of_reference: "1.2.3",
         modality: Modality::T1,
@@ -169,6 +176,92 @@ fn lists_are_read_within_bounds() {
     let ids = place.path("ids");
     let said = place.pull(&fake.address, &["--patient-id-file", ids.to_str().unwrap()], 0);
     assert!(said.contains("2 answers") && said.contains("0 studies"), "{said}");
+}
+
+#[test]
+fn what_is_of_another_study_or_series_is_passed_over() {
+    let [study, series, instance, _] = SECRETS;
+    let uid = |tag: &str, uid: &str| format!("\"{tag}\":{{\"Value\":[\"{uid}\"]}}");
+    let list = |rows: &[[(&str, String); 2]]| {
+        let rows = rows.iter().map(|[a, b]| format!("{{{},{}}}", uid(a.0, &a.1), uid(b.0, &b.1)));
+        raw(json(&format!("[{}]", rows.collect::<Vec<_>>().join(","))))
+    };
+    let (of_study, of_series, of_instance) = ("0020000D", "0020000E", "00080018");
+    let number = |n: usize| format!("{instance}.{n}");
+    let other = |uid: &str| format!("{uid}.99");
+    let mut answers = lists(1);
+    answers[1].1 = list(&[
+        [(of_study, study.into()), (of_series, series.into())],
+        [(of_study, other(study)), (of_series, other(series))],
+    ]);
+    answers[2].1 = list(&[
+        [(of_series, series.into()), (of_instance, number(0))],
+        // What is not said may be what was asked for.
+        [(of_series, String::new()), (of_instance, number(1))],
+        [(of_study, study.into()), (of_instance, number(2))],
+        [(of_series, other(series)), (of_instance, number(3))],
+        [(of_study, other(study)), (of_instance, number(4))],
+    ]);
+    let files = [
+        slice(&number(0)),
+        slice_of([&other(study), series, &number(1)]),
+        slice_of([study, &other(series), &number(2)]),
+        slice(&number(3)),
+        slice(&number(4)),
+    ];
+    answers.extend(
+        files
+            .iter()
+            .enumerate()
+            .map(|(n, file)| (format!("/instances/{}", number(n)), raw(part(file)))),
+    );
+    let fake = Fake::start(answers);
+    let place = Workplace::new();
+    let said = place.pull(&fake.address, &["--all", "--retries", "0"], 2);
+    assert!(said.contains("3 answers of the archive did not match"), "{said}");
+    assert_eq!((place.sums(), place.files().len()), ([3, 0, 1, 2], 1), "{said}");
+    let reasons = place.quarantined();
+    assert!(reasons.iter().all(|row| row.reason.contains("another instance")), "{reasons:?}");
+    // What other stages said in the folder stays.
+    let index = Quarantined { stage: "index".into(), ..reasons[0].clone() };
+    let both = [reasons.clone(), vec![index.clone()]].concat();
+    table::write(&place.path("out/quarantine.parquet"), both, &[]).unwrap();
+    place.pull(&fake.address, &["--all", "--retries", "0"], 2);
+    assert_eq!(place.quarantined(), [vec![index], reasons].concat());
+}
+
+#[test]
+fn a_list_that_does_not_come_is_told_without_a_table_too() {
+    let mut answers = lists(1);
+    answers.retain(|(end, _)| end != "/instances");
+    let fake = Fake::start(answers);
+    let place = Workplace::new();
+    let said = place.pull(&fake.address, &["--all", "--retries", "0", "--dry-run"], 2);
+    assert!(said.contains("1 list did not come") && said.contains("status 404"), "{said}");
+    assert!(!said.contains("pull.parquet") && !place.path("out/pull.parquet").exists(), "{said}");
+    let said = place.pull(&fake.address, &["--all", "--retries", "0"], 2);
+    assert!(said.contains("pull.parquet says why"), "{said}");
+}
+
+#[test]
+fn silence_is_not_waited_for_longer_than_was_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let silent: Vec<_> = listener.incoming().collect();
+        drop(silent);
+    });
+    let to = free_port().to_string();
+    for (address, words) in [
+        (format!("http://{address}"), &[][..]),
+        (format!("dicom://FAKE@{address}"), &["--method", "move", "--move-port", &to]),
+    ] {
+        let began = Instant::now();
+        let words = [&["--all", "--retries", "0", "--timeout", "1"], words].concat();
+        Workplace::new().pull(&address, &words, 1);
+        // One second for the list, and one to see whether the archive is there.
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    }
 }
 
 #[test]

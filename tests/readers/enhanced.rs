@@ -116,6 +116,47 @@ fn a_frame_without_a_place_takes_none_of_its_neighbours() {
     }
 }
 
+/// The word of a mosaic in an image of many frames says nothing of its planes.
+#[test]
+fn an_image_of_many_frames_is_no_mosaic() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut words = Raw::bare(Coding::Explicit);
+    words.text(0x0008, 0x0008, b"CS", "ORIGINAL\\PRIMARY\\M\\MOSAIC");
+    words.text(0x0019, 0x0010, b"LO", "SIEMENS MR HEADER");
+    words.number(0x0019, 0x100A, 1);
+    let mut raw = enhanced(Coding::Explicit, EXPLICIT, Ends::Lengths, None);
+    let start = Raw::with_meta(Coding::Explicit, EXPLICIT).bytes.len();
+    raw.bytes.splice(start..start, words.bytes);
+    let assembly = assemble_files(&[raw.save(&folder, "frames.dcm")]);
+    let series = &assembly.series[0];
+    let voxels = read_series(&series.slices, &series.grid).unwrap();
+    assert_eq!(voxels[[0, 0, 1]], (12 + 1) as f32 * 2.0 - 1000.0);
+}
+
+/// # Source
+/// DICOM PS3.5 7.8.1: each item names its own private blocks.
+#[test]
+fn a_private_block_is_of_its_item_and_its_last_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut raw = Raw::with_meta(Coding::Explicit, EXPLICIT).ct("", 16, 4);
+    let frames: Vec<Vec<u8>> =
+        [&["SIEMENS MR HEADER"][..], &[], &["OTHER"], &["SIEMENS MR HEADER", "OTHER"]]
+            .iter()
+            .map(|names| {
+                let mut frame = Raw::bare(Coding::Explicit);
+                names.iter().for_each(|name| frame.text(0x0019, 0x0010, b"LO", name));
+                frame.text(0x0019, 0x100C, b"IS", "500");
+                frame.bytes
+            })
+            .collect();
+    sequence(&mut raw, (0x5200, 0x9230), Ends::Lengths, &frames);
+    raw.head(0x7FE0, 0x0010, b"OW", 96);
+    raw.bytes.extend([0; 96]);
+    let header = open_header(&raw.save(&folder, "private.dcm")).unwrap();
+    let found: Vec<_> = header.frames.iter().map(|frame| frame.timing.b_value).collect();
+    assert_eq!(found, [Some(500.0), None, None, None]);
+}
+
 #[test]
 fn a_multi_frame_image_cut_anywhere_is_refused() {
     let folder = tempfile::tempdir().unwrap();

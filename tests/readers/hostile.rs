@@ -2,6 +2,7 @@
 //! made at random and by rule in the modules below.
 
 mod cuts;
+mod excess;
 mod mutate;
 mod mutations;
 mod seeds;

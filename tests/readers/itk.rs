@@ -182,6 +182,21 @@ fn a_space_or_spacing_that_is_not_known_is_said_or_refused() {
     assert!(remarks(&NRRD.replace("RAS", "scanner-xyz")).unwrap().contains("taken as LPS"));
     let metres = remarks(&format!("{NRRD}space units: \"m\" \"m\" \"m\"\n")).unwrap();
     assert!(metres.contains("metres are read as millimetres"), "{metres}");
+    // Units of the axes in space count, and must be one.
+    let space = "space: RAS\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n";
+    let spaced = NRRD.replace(space, "spacings: 1 1 0.5\n");
+    let mixed = remarks(&format!("{spaced}units: \"mm\" \"mm\" \"cm\"\n"));
+    let unsupported =
+        |error| matches!(error, ImageError::Field(FieldError::Unsupported { field: "units", .. }));
+    assert!(mixed.is_err_and(unsupported));
+    let frames = spaced.replace("dimension: 3", "dimension: 4").replace("2 3 4", "1 2 3 4");
+    let frames = frames.replace("1 1 0.5", "nan 1 1 0.5");
+    let spacing = |unit: &str| {
+        let units = format!("units: \"{unit}\" \"cm\" \"cm\" \"cm\"\n\n");
+        let file = text.save("u.nrrd", &format!("{frames}{units}"), &[7; 24]);
+        open_head(&file).unwrap().grid.spacing_mm()
+    };
+    assert_eq!((spacing("s"), spacing("m")), ([10.0, 10.0, 5.0], [10.0, 10.0, 5.0]));
     let bare = "NRRD0001\ntype: uchar\ndimension: 3\nsizes: 2 3 4\nencoding: raw\n";
     let missing = FieldError::Missing { field: "spacings" };
     assert!(matches!(remarks(bare), Err(ImageError::Field(error)) if error == missing));

@@ -1,7 +1,8 @@
 //! What nibabel does not read or does not say of NIfTI and Analyze.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io::Write, path::PathBuf};
 
+use flate2::{Compression, write::GzEncoder};
 use mivox::{
     geometry::{Grid, affine_from_rows},
     io::{
@@ -12,6 +13,7 @@ use mivox::{
     },
 };
 use ndarray::Array3;
+use zip::{ZipWriter, write::SimpleFileOptions};
 
 /// A written image of 2 × 3 × 4 voxels, and a folder for what is made of it.
 struct Image {
@@ -125,6 +127,25 @@ fn what_was_decided_about_the_place_is_remarked() {
 }
 
 #[test]
+fn a_negative_size_turns_no_axis() {
+    let image = Image::new();
+    let negative = (PIXDIM + 4, &(-2f32).to_le_bytes()[..]);
+    for codes in [[0; 4], [1, 0, 0, 0]] {
+        let codes = (QFORM_CODE, &codes[..]);
+        let (plain, _) = image.remarks(&[codes]);
+        let (head, remarks) = image.remarks(&[codes, negative]);
+        assert_eq!(head.grid, plain.grid, "{}", head.affine_source);
+        assert!(remarks.contains("negative voxel sizes"), "{remarks}");
+    }
+    let (hdr, _) = pair(&image, &[0; 4]);
+    let plain = open_head(&hdr).unwrap();
+    let mut header = fs::read(&hdr).unwrap();
+    header[PIXDIM + 4..PIXDIM + 8].copy_from_slice(&(-2f32).to_le_bytes());
+    fs::write(&hdr, header).unwrap();
+    assert_eq!(open_head(&hdr).unwrap().grid, plain.grid);
+}
+
+#[test]
 fn an_intent_tells_what_is_no_scan() {
     let image = Image::new();
     let kind = |intent: i16| image.remarks(&[(68, &intent.to_le_bytes())]).0.kind;
@@ -225,6 +246,39 @@ fn analyze_is_read_where_its_axes_are_known() {
     fs::write(&hdr, &header).unwrap();
     image.save("a.mat", b"MATLAB 5.0 MAT-file");
     assert!(matches!(open_head(&hdr), Err(ImageError::Nifti(NiftiError::MatFile))));
+}
+
+#[test]
+fn the_affine_beside_a_pair_is_seen_wherever_the_pair_lies() {
+    let image = Image::new();
+    let (hdr, img) = pair(&image, &[0; 4]);
+    let gzip = |path: &PathBuf| {
+        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+        out.write_all(&fs::read(path).unwrap()).unwrap();
+        out.finish().unwrap()
+    };
+    let packed = image.save("brain.hdr.gz", &gzip(&hdr));
+    image.save("brain.img.gz", &gzip(&img));
+    assert!(open_head(&packed).is_ok());
+    image.save("brain.mat", b"MATLAB 5.0 MAT-file");
+    assert!(matches!(open_head(&packed), Err(ImageError::Nifti(NiftiError::MatFile))));
+    for with in [false, true] {
+        let archive = image.folder.path().join(format!("{with}.zip"));
+        let mut zip = ZipWriter::new(fs::File::create(&archive).unwrap());
+        let mut add = |name: &str, bytes: &[u8]| {
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        };
+        add("a.hdr", &fs::read(&hdr).unwrap());
+        add("a.img", &fs::read(&img).unwrap());
+        if with {
+            add("a.mat", b"MATLAB 5.0 MAT-file");
+        }
+        zip.finish().unwrap();
+        let found = open_head(&archive.join("a.hdr"));
+        let seen = matches!(found, Err(ImageError::Nifti(NiftiError::MatFile)));
+        assert_eq!((found.is_ok(), seen), (!with, with));
+    }
 }
 
 #[test]

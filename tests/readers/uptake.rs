@@ -72,9 +72,13 @@ fn real_world(raw: &mut Raw, unit: &str, slope: f64, intercept: f64) {
 }
 
 fn enhanced_head(raw: &mut Raw, dose: &str, decay: &str) {
-    let isotope =
-        [(0x0018, 0x1074, dose), (0x0018, 0x1075, "6586.2"), (0x0018, 0x1078, "20200101120000.00")];
-    raw.text(0x0018, 0x9701, b"DT", "20200101130000");
+    isotope(raw, dose, decay, ["6586.2", "20200101120000.00", "20200101130000"]);
+}
+
+/// Half-life, injection, and the time that the decay is corrected to.
+fn isotope(raw: &mut Raw, dose: &str, decay: &str, [half_life, start, scan]: [&str; 3]) {
+    let isotope = [(0x0018, 0x1074, dose), (0x0018, 0x1075, half_life), (0x0018, 0x1078, start)];
+    raw.text(0x0018, 0x9701, b"DT", scan);
     raw.text(0x0018, 0x9758, b"CS", decay);
     raw.text(0x0018, 0x9759, b"CS", "YES");
     group(raw, Ends::Lengths, (0x0054, 0x0016), &isotope);
@@ -119,6 +123,49 @@ fn activity_of_an_enhanced_pet_becomes_uptake() {
         assert_eq!((series.unit, &*series.remarks[0]), (Some("GML"), "made SUV by body weight"));
         near(&voxels, |n| (n * 25.0 + 100.0) * uptake_of_activity());
     }
+}
+
+/// Zirconium-89 is looked at days after it was given. Of a date that cannot be, the time
+/// of day says nothing where days matter, and all where they do not.
+#[test]
+fn an_injection_may_lie_days_before_the_scan() {
+    let of = |times: [&str; 3]| {
+        let head = |raw: &mut Raw| isotope(raw, "300", "YES", times);
+        read(&pet(ENHANCED, head, |raw| real_world(raw, "Bq/ml", 1.0, 0.0)))
+    };
+    let (zirconium, scan) = ("282240", "20200104130000");
+    let (series, voxels) = of([zirconium, "20200101120000", scan]);
+    assert_eq!(&*series.remarks[0], "made SUV by body weight");
+    let wait_s = 73.0 * 3600.0;
+    near(&voxels, |n| n * 80_000.0 / (300e6 * 0.5f64.powf(wait_s / 282_240.0)));
+    for start in ["20190101120000", "20200104140000"] {
+        let (series, voxels) = of([zirconium, start, scan]);
+        let why = "not in SUV: no day of the injection that its half-life allows";
+        assert_eq!((series.unit, &*series.remarks[0]), (Some("BQML"), why));
+        near(&voxels, |n| n);
+    }
+    for start in ["20190101120000", "20200101120000"] {
+        let (_, voxels) = of(["6586.2", start, scan]);
+        near(&voxels, |n| n * uptake_of_activity());
+    }
+}
+
+/// Two mappings of one frame mean two things: neither is taken.
+#[test]
+fn of_two_real_world_mappings_none_is_taken() {
+    let head = |raw: &mut Raw| enhanced_head(raw, "300", "YES");
+    let mappings = |raw: &mut Raw| {
+        let one = |unit: &str, slope: f64| {
+            let bytes = item(|raw| real_world(raw, unit, slope, 0.0));
+            // Without the head of the sequence, and of its item.
+            bytes[20..].to_vec()
+        };
+        let both = [one("Bq/ml", 2.0), one("{SUVbw}g/ml", 0.5)];
+        sequence(raw, (0x0040, 0x9096), Ends::Lengths, &both);
+    };
+    let (series, voxels) = read(&pet(ENHANCED, head, mappings));
+    assert_eq!((series.unit, &*series.remarks[0]), (None, "not in SUV: its unit is not Bq/ml"));
+    near(&voxels, |n| n);
 }
 
 #[test]

@@ -9,15 +9,17 @@ use std::{
 use rusqlite::OptionalExtension;
 
 use super::{IndexError, State, Store};
-use crate::io::dicom::Instance;
+use crate::{cohort::damaged::Damage, io::dicom::Instance};
 
 impl Store {
     /// How many files each series of a source lacks, by its identifier. A file that does
     /// not say its series any more belongs to the one in its folder, where there is one
     /// alone whose files have its ending.
+    /// `unreadable` are such files of which nothing is kept.
     pub(in crate::cohort) fn lacking(
         &self,
         source: &str,
+        unreadable: &[(&str, &Damage)],
     ) -> Result<HashMap<String, usize>, IndexError> {
         let mut lost = self.db.prepare(
             "SELECT path, lost_of FROM header JOIN file USING (id)
@@ -26,12 +28,15 @@ impl Store {
         let mut lacking = HashMap::new();
         let mut nameless: HashMap<(String, Option<OsString>), usize> = HashMap::new();
         let mut rows = lost.query([source])?;
+        let mut add = |path: &str, series: &str| match series {
+            "" => *nameless.entry(place(path)).or_default() += 1,
+            _ => *lacking.entry(series.to_owned()).or_default() += 1,
+        };
         while let Some(row) = rows.next()? {
-            let (path, series): (String, String) = (row.get(0)?, row.get(1)?);
-            match series.as_str() {
-                "" => *nameless.entry(place(&path)).or_default() += 1,
-                _ => *lacking.entry(series).or_default() += 1,
-            }
+            add(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?);
+        }
+        for (path, damage) in unreadable {
+            add(path, damage.series.as_deref().unwrap_or_default());
         }
         for (place, files) in nameless {
             if let Some(series) = self.only_series_in(source, &place)? {
@@ -86,13 +91,13 @@ impl Store {
         series: i64,
     ) -> Result<Vec<(Instance, State)>, IndexError> {
         let mut instances = self.db.prepare_cached(
-            "SELECT path, size, modified, changes, instance FROM header JOIN file USING (id)
+            "SELECT path, size, modified, changes, unreadable, instance FROM header JOIN file USING (id)
              WHERE series = ?",
         )?;
         let mut rows = instances.query([series])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let bytes = row.get_ref(4)?.as_blob().map_err(|_| IndexError::Kept)?;
+            let bytes = row.get_ref(5)?.as_blob().map_err(|_| IndexError::Kept)?;
             let mut instance: Instance =
                 postcard::from_bytes(bytes).map_err(|_| IndexError::Kept)?;
             instance.file = row.get::<_, String>(0)?.into();
@@ -108,7 +113,7 @@ impl Store {
         path: &str,
     ) -> Result<Option<State>, IndexError> {
         let mut state_of = self.db.prepare_cached(
-            "SELECT size, modified, changes FROM file WHERE source = ? AND path = ?",
+            "SELECT size, modified, changes, unreadable FROM file WHERE source = ? AND path = ?",
         )?;
         Ok(state_of.query_row((source, path), |row| state(row, 0)).optional()?)
     }
@@ -145,14 +150,15 @@ impl Store {
         Ok(voxel_files)
     }
 
-    /// Names, sizes, times and changes of all files, in the order of their paths.
+    /// Names and states of all files, in the order of their paths.
     pub(in crate::cohort) fn listing(
         &self,
         source: &str,
         mut each: impl FnMut(&str, State),
     ) -> Result<(), IndexError> {
         let mut files = self.db.prepare(
-            "SELECT path, size, modified, changes FROM file WHERE source = ? ORDER BY path",
+            "SELECT path, size, modified, changes, unreadable FROM file
+             WHERE source = ? ORDER BY path",
         )?;
         let mut rows = files.query([source])?;
         while let Some(row) = rows.next()? {
@@ -162,11 +168,13 @@ impl Store {
     }
 }
 
-/// The folder of a file, and its ending.
+/// The folder of a file, and its ending; a number behind a dot is none, but a part of an
+/// identifier or a count.
 fn place(path: &str) -> (String, Option<OsString>) {
     let path = Path::new(path);
     let folder = path.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned();
-    (folder, path.extension().map(OsStr::to_owned))
+    let is_number = |ending: &&OsStr| ending.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    (folder, path.extension().filter(|ending| !is_number(ending)).map(OsStr::to_owned))
 }
 
 fn state(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<State> {
@@ -174,5 +182,6 @@ fn state(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<State> {
         size: row.get::<_, i64>(first)? as u64,
         modified: row.get::<_, i64>(first + 1)? as u64 as u128,
         changes: row.get(first + 2)?,
+        unreadable: row.get(first + 3)?,
     })
 }

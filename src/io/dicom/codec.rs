@@ -105,6 +105,9 @@ impl Codec {
     pub(super) fn decode(self, bytes: Vec<u8>, layout: &PixelLayout) -> Result<Cells, DicomError> {
         if let Some(stream) = self.declared(&bytes)? {
             stream.check(layout)?;
+            if u16::from(stream.precision) > layout.bits_allocated.max(8) {
+                return Err(self.refused("more bits in the compressed image than are allocated"));
+            }
         }
         if self.is_risky() {
             worker::decode(self, bytes, layout)
@@ -146,6 +149,11 @@ impl Codec {
         let cells = catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(fault))?;
         let (promised, found) = (layout.samples_of_frame() as u64, cells.len() as u64);
         if found == promised { Ok(cells) } else { Err(DicomError::PixelLength { promised, found }) }
+    }
+
+    /// That a number of a code stream has more bits than the header says.
+    pub(super) fn too_wide(self) -> DicomError {
+        self.refused("a number that has more bits than are stored")
     }
 
     fn fault(self, fault: DecoderFault) -> DicomError {

@@ -39,12 +39,12 @@ impl Tiling {
             let binary = own.u16(tags::SIEMENS_MOSAIC_IMAGES).ok().flatten();
             own.decimal(tags::SIEMENS_MOSAIC_IMAGES).or(binary.map(f64::from))
         };
-        let slices = by_csa().or_else(by_tag).filter(|n| n.fract() == 0.0 && *n >= 1.0)? as usize;
+        let usable = |n: &f64| n.fract() == 0.0 && (1.0..=MAX_SLICES as f64).contains(n);
+        let slices = by_csa().or_else(by_tag).filter(usable)? as usize;
         let side = (1..).find(|side| side * side >= slices)?;
         let even = layout.rows.is_multiple_of(side) && layout.columns.is_multiple_of(side);
-        let fits = even && slices <= MAX_SLICES;
         let (rows, columns) = (layout.rows / side, layout.columns / side);
-        fits.then_some(Self { side, rows, columns, slices })
+        even.then_some(Self { side, rows, columns, slices })
     }
 
     /// Row and column of the first pixel of a tile.

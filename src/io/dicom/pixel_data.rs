@@ -136,9 +136,17 @@ impl PixelData {
 
     /// The bit of a cell that is the highest one stored.
     pub(super) fn high_bit(&self, layout: &PixelLayout) -> u16 {
+        match self.code_stream() {
+            Some(_) => layout.bits_stored - 1,
+            None => layout.high_bit,
+        }
+    }
+
+    /// The codec, where it has a number of bits of its own.
+    pub(super) fn code_stream(&self) -> Option<Codec> {
         match self {
-            Self::Encapsulated { codec, .. } if !codec.keeps_high_bit() => layout.bits_stored - 1,
-            _ => layout.high_bit,
+            Self::Encapsulated { codec, .. } if !codec.keeps_high_bit() => Some(*codec),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use ndarray::Array3;
@@ -14,7 +14,7 @@ use super::{
     mosaic::Tiling,
     pixel_data::PixelData,
     source::Source,
-    transform::{Transform, Unpack},
+    transform::{Transform, Unpack, padding},
     values::Values,
 };
 
@@ -30,7 +30,7 @@ pub struct FrameReader {
     data: PixelData,
     source: Mutex<Source>,
     /// The values of a mosaic, which all its slices are cut from.
-    mosaic: Option<(Tiling, OnceLock<Vec<f32>>)>,
+    mosaic: Option<(Tiling, Mutex<Option<Arc<[f32]>>>)>,
 }
 
 impl FrameReader {
@@ -50,11 +50,13 @@ impl FrameReader {
             Some(data) => data,
             None => PixelData::find(&mut walked, &layout, instance.number_of_frames)?,
         };
-        let tiling = Tiling::of(&walked.values, &layout).filter(|_| instance.frames.len() > 1);
+        // As the header has it: of an image of many frames each is a plane.
+        let is_mosaic = instance.number_of_frames == 1 && instance.frames.len() > 1;
+        let tiling = Tiling::of(&walked.values, &layout).filter(|_| is_mosaic);
         Ok(Self {
             source: Mutex::new(data.seekable(walked.source)?),
             values: walked.values,
-            mosaic: tiling.map(|tiling| (tiling, OnceLock::new())),
+            mosaic: tiling.map(|tiling| (tiling, Mutex::new(None))),
             instance,
             layout,
             data,
@@ -111,12 +113,16 @@ impl FrameReader {
         let Some((tiling, whole)) = &self.mosaic else {
             return self.whole(plane, target);
         };
-        let all = match whole.get() {
-            Some(all) => all,
-            None => {
-                let mut all = vec![0.0; self.layout.samples_of_frame()];
-                self.whole(0, &mut all)?;
-                whole.get_or_init(|| all)
+        let all = {
+            // Who needs it at the same time waits for the first.
+            let mut whole = whole.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*whole {
+                Some(all) => Arc::clone(all),
+                None => {
+                    let mut all = vec![0.0; self.layout.samples_of_frame()];
+                    self.whole(0, &mut all)?;
+                    Arc::clone(whole.insert(all.into()))
+                }
             }
         };
         check_size(tiling.rows * tiling.columns, target)?;
@@ -173,7 +179,14 @@ impl FrameReader {
             let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
             self.data.bytes(&mut source, &self.layout, frame)?
         };
-        coded.decode(&self.layout)
+        let cells = coded.decode(&self.layout)?;
+        if let Some(codec) = self.data.code_stream() {
+            let unpack = Unpack::new(&self.layout, self.data.high_bit(&self.layout));
+            if !unpack.holds(&cells, padding(&self.values.own, &self.layout)) {
+                return Err(codec.too_wide());
+            }
+        }
+        Ok(cells)
     }
 }
 

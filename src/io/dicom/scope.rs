@@ -45,7 +45,7 @@ impl<'a> Scope<'a> {
     /// DICOM PS3.3 C.7.6.16.2.11.
     pub(super) fn real_world(&self, values: &'a Values) -> Option<&'a Attributes> {
         match values.items(tags::REAL_WORLD_MAPPING) {
-            [] => self.in_groups(tags::REAL_WORLD_SLOPE),
+            [] => self.in_groups(tags::REAL_WORLD_SLOPE).filter(|group| !group.has_more_mappings),
             [only] => Some(only),
             _ => None,
         }

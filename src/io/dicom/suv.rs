@@ -17,6 +17,12 @@ const ENHANCED: &str = "1.2.840.10008.5.1.4.1.1.130";
 /// Below it a dose cannot be in Bq, and above it cannot be in MBq.
 const LEAST_DOSE_BQ: f64 = 1e5;
 
+/// Longest wait from an injection to the scan, in half-lives and in days: a hundredth is
+/// left, and zirconium-89 is looked at for a week or two.
+const MOST_HALF_LIVES: f64 = 6.0;
+const MOST_DAYS: f64 = 30.0;
+const DAY_S: f64 = 86_400.0;
+
 /// Unit of the values of a PET: its *Units*, else that of its real world values.
 ///
 /// # Source
@@ -112,12 +118,9 @@ fn dose_bq(values: &Values, scope: &Scope<'_>) -> Result<f64, &'static str> {
             .and_then(|text| date_time(&text))
             .ok_or("its decay is corrected to no time that is known")?,
     };
-    let injection = injection(isotope, scan).ok_or("no time of injection")?;
-    let wait_s = seconds(scan - injection);
-    if !(0.0..=86_400.0).contains(&wait_s) {
-        return Err("its injection is not within a day before the scan");
-    }
-    Ok(dose_bq * (-wait_s / half_life_s()?).exp2())
+    let half_life_s = half_life_s()?;
+    let wait_s = seconds(scan - injection(isotope, scan, half_life_s)?);
+    Ok(dose_bq * (-wait_s / half_life_s).exp2())
 }
 
 fn scan_start(scope: &Scope<'_>, half_life_s: f64) -> Option<NaiveDateTime> {
@@ -143,17 +146,30 @@ fn scan_start(scope: &Scope<'_>, half_life_s: f64) -> Option<NaiveDateTime> {
     acquisition?.checked_add_signed(shift)
 }
 
-/// When the activity was given. Anonymisers move dates one by one: where the
-/// date is not that of the scan or the day before, the time of day counts.
-fn injection(isotope: &Attributes, scan: NaiveDateTime) -> Option<NaiveDateTime> {
-    let within_a_day = |start: &NaiveDateTime| (0.0..86_400.0).contains(&seconds(scan - *start));
+/// When the activity was given. Anonymisers move dates one by one: where the date cannot
+/// be, the time of day counts, on the day of the scan or the one before. Of an isotope that
+/// is looked at for days, that time would not say the day.
+fn injection(
+    isotope: &Attributes,
+    scan: NaiveDateTime,
+    half_life_s: f64,
+) -> Result<NaiveDateTime, &'static str> {
+    let longest_s = (MOST_HALF_LIVES * half_life_s).clamp(DAY_S, MOST_DAYS * DAY_S);
     let stamp = isotope.text(tags::DOSE_START_DATE_TIME).and_then(|text| date_time(&text));
-    if let Some(start) = stamp.filter(within_a_day) {
-        return Some(start);
+    let may_be = |start: &NaiveDateTime| (0.0..longest_s).contains(&seconds(scan - *start));
+    if let Some(start) = stamp.filter(may_be) {
+        return Ok(start);
+    }
+    if longest_s > DAY_S {
+        return Err("no day of the injection that its half-life allows");
     }
     let time = isotope.text(tags::DOSE_START_TIME).and_then(|text| time(&text));
-    let start = scan.date().and_time(time.or(stamp.map(|stamp| stamp.time()))?);
-    if start <= scan { Some(start) } else { start.checked_sub_days(chrono::Days::new(1)) }
+    let none = "no time of injection";
+    let start = scan.date().and_time(time.or(stamp.map(|stamp| stamp.time())).ok_or(none)?);
+    if start <= scan {
+        return Ok(start);
+    }
+    start.checked_sub_days(chrono::Days::new(1)).ok_or(none)
 }
 
 fn seconds(delta: TimeDelta) -> f64 {

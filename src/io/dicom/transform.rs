@@ -184,7 +184,7 @@ fn is_pet_without_units(values: &Values, scope: &Scope<'_>) -> bool {
         && scope.real_world(values).is_some_and(|item| item.text(tags::CODE_VALUE).is_some())
 }
 
-fn padding(own: &Attributes, layout: &PixelLayout) -> Option<(f64, f64)> {
+pub(super) fn padding(own: &Attributes, layout: &PixelLayout) -> Option<(f64, f64)> {
     let word = |tag| {
         let word = own.u16(tag).ok().flatten()?;
         Some(if layout.signed { f64::from(word as i16) } else { f64::from(word) })
@@ -223,6 +223,37 @@ impl Unpack {
 
     pub(super) fn stored(self, cell: u32) -> i64 {
         Self::down(cell << self.left, self.right, self.signed)
+    }
+
+    /// Whether a code stream's cells hold nothing but the stored bits, or padding: what is
+    /// above them would be lost.
+    pub(super) fn holds(self, cells: &Cells, padding: Option<(f64, f64)>) -> bool {
+        match cells {
+            Cells::U8(cells) => self.holds_all(cells, padding),
+            Cells::U16(cells) => self.holds_all(cells, padding),
+            Cells::U32(cells) => self.holds_all(cells, padding),
+            Cells::F32(_) | Cells::F64(_) => true,
+        }
+    }
+
+    fn holds_all<T: Copy + Into<u32>>(self, cells: &[T], padding: Option<(f64, f64)>) -> bool {
+        let above = u32::MAX.checked_shl(self.right_of_stored()).unwrap_or(0);
+        // What nearly every image has.
+        if cells.iter().fold(0, |all, &cell| all | cell.into()) & above == 0 {
+            return true;
+        }
+        let is_padding = |number: i64| {
+            padding.is_some_and(|(low, high)| (low..=high).contains(&(number as f64)))
+        };
+        cells.iter().map(|&cell| cell.into()).all(|cell: u32| {
+            let whole = self.whole(cell);
+            cell & above == 0 || whole == self.stored(cell) || is_padding(whole)
+        })
+    }
+
+    /// Bits stored.
+    fn right_of_stored(self) -> u32 {
+        32 - self.right
     }
 
     /// The cell with the bits above the stored ones.
@@ -265,6 +296,19 @@ mod tests {
         assert_eq!(stored(0xABCF, layout(12, false), 15), 0xABC);
         assert_eq!(stored(0xFFFF, layout(16, true), 15), -1);
         assert_eq!(stored(0xFFFF, layout(16, false), 15), 65535);
+    }
+
+    #[test]
+    fn more_bits_than_are_stored_are_seen() {
+        let holds = |cell, signed, padding| {
+            Unpack::new(&layout(12, signed), 11).holds(&Cells::U16(vec![7, cell]), padding)
+        };
+        assert!(holds(4095, false, None) && holds(4095, true, None) && holds(0xFFFF, true, None));
+        assert!(!holds(5000, false, None) && !holds(5000, true, None));
+        assert!(holds(0xF830, true, Some((-2000.0, -2000.0))) && !holds(0x7830, true, None));
+        assert!(holds(63_536, false, Some((63_536.0, 63_536.0))) && !holds(63_536, false, None));
+        let whole = Unpack::new(&layout(16, false), 15);
+        assert!(whole.holds(&Cells::U16(vec![0xFFFF]), None));
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub(super) struct Attributes {
     places: Vec<(Tag, u32, u32)>,
     bytes: Vec<u8>,
     encoding: Encoding,
+    /// Whether a functional group has more real world value mappings than the one whose
+    /// values are here.
+    pub(super) has_more_mappings: bool,
 }
 
 impl Values {
@@ -51,12 +54,13 @@ impl Values {
 
 impl Attributes {
     fn new(encoding: Encoding) -> Self {
-        Self { places: Vec::new(), bytes: Vec::new(), encoding }
+        Self { places: Vec::new(), bytes: Vec::new(), encoding, has_more_mappings: false }
     }
 
     /// With room for what a classic image has.
     fn of_data_set(encoding: Encoding) -> Self {
-        Self { places: Vec::with_capacity(64), bytes: Vec::with_capacity(1024), encoding }
+        let (places, bytes) = (Vec::with_capacity(64), Vec::with_capacity(1024));
+        Self { places, bytes, ..Self::new(encoding) }
     }
 
     pub(super) fn encoding(&self) -> Encoding {

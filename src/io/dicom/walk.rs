@@ -286,7 +286,7 @@ impl Walker {
         let mut tag = tag;
         if tag.0 % 2 == 1 {
             // Private elements are known by the name of their block.
-            match self.creators.resolve(tag, &mut self.source, length)? {
+            match self.creators.resolve(item, tag, &mut self.source, length)? {
                 wanted::Private::Named => return Ok(()),
                 wanted::Private::Known(known) if u64::from(length) <= limit(known) => tag = known,
                 _ => return self.source.skip(u64::from(length)),
@@ -339,14 +339,21 @@ impl Walker {
         let Some(open) = self.open.last_mut() else { return Ok(Into::Nowhere) };
         open.items += 1;
         Ok(match open.into {
-            Into::Items { within: None, .. } if open.items > MAX_ITEMS => {
-                return Err(DicomError::Structure { at, what: "more items than any file has" });
-            }
             Into::Items { sequence, within: None } => {
-                Into::Item { sequence, index: self.values.add_item(sequence, encoding) }
+                // Also of a sequence that stands several times.
+                let index = self.values.add_item(sequence, encoding);
+                if index >= MAX_ITEMS {
+                    return Err(DicomError::Structure { at, what: "more items than any file has" });
+                }
+                Into::Item { sequence, index }
             }
             Into::Items { within: Some((sequence, index)), .. } if open.items == 1 => {
                 Into::Item { sequence, index }
+            }
+            Into::Items { sequence: tags::REAL_WORLD_MAPPING, within } => {
+                // One of several alone would say something else.
+                self.values.target(within).has_more_mappings = true;
+                Into::Nowhere
             }
             _ => Into::Nowhere,
         })

@@ -1,5 +1,7 @@
 //! The weighting of an MR image, from its physics, then from its name.
 
+use std::borrow::Cow;
+
 use super::{MrTiming, scope::Scope, tags};
 use crate::study::{Family, Modality};
 
@@ -31,7 +33,7 @@ use crate::study::{Family, Modality};
 /// 13:1555 (FLAIR: TI 1800 to 2500, long TE). The limits are wider than the
 /// books', for 3 T and for turbo spin echo.
 pub(super) fn weighting(scope: &Scope<'_>, timing: &MrTiming, image_type: &[String]) -> Modality {
-    let text = |tag| scope.with(tag).text(tag);
+    let text = |tag| short_text(scope, tag);
     let is = |word: &str| image_type.iter().any(|w| w == word);
     if is("ADC") {
         return Modality::Adc;
@@ -58,9 +60,17 @@ pub(super) fn weighting(scope: &Scope<'_>, timing: &MrTiming, image_type: &[Stri
     with_agent(scope, found)
 }
 
+/// A text, where it has no more than twice the 512 bytes that 64 letters and their escapes
+/// take: each of a file's frames is looked at.
+fn short_text<'a>(scope: &Scope<'a>, tag: tags::Tag) -> Option<Cow<'a, str>> {
+    let holds = scope.with(tag);
+    holds.bytes(tag).filter(|bytes| bytes.len() <= 1024)?;
+    holds.text(tag)
+}
+
 /// T1 becomes T1 after contrast agent where the header names one.
 fn with_agent(scope: &Scope<'_>, found: Modality) -> Modality {
-    let agent = scope.with(tags::CONTRAST_AGENT).text(tags::CONTRAST_AGENT);
+    let agent = short_text(scope, tags::CONTRAST_AGENT);
     let agent = agent.is_some_and(|name| !["NO", "NONE"].contains(&name.to_uppercase().as_str()));
     if found == Modality::T1 && agent { Modality::T1Post } else { found }
 }
@@ -148,6 +158,7 @@ fn named(text: &str) -> Option<Modality> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::dicom::{values::Values, walk::Encoding};
 
     fn of(kinds: &str, variants: &str, times: [f64; 4]) -> Option<Modality> {
         let words = |text: &str| text.split('\\').map(str::to_owned).collect();
@@ -180,6 +191,21 @@ mod tests {
         assert_eq!(of("SE\\IR", "SK", [4000.0, 60.0, 160.0, 150.0]), None);
         assert_eq!(of("SE", "SK", [1400.0, 50.0, 0.0, 90.0]), None);
         assert_eq!(of("SE", "SK", [0.0; 4]), None);
+    }
+
+    #[test]
+    fn a_text_that_is_no_name_is_not_looked_at() {
+        let of = |length: usize| {
+            let mut values = Values::new(Encoding::EXPLICIT);
+            let fill = |bytes: &mut [u8]| {
+                bytes.fill(b' ');
+                bytes[..2].copy_from_slice(b"T2");
+                Ok(())
+            };
+            values.own.insert(tags::SERIES_DESCRIPTION, length as u32, fill).unwrap();
+            weighting(&Scope::of_frame(&values, 0), &MrTiming::default(), &[])
+        };
+        assert_eq!((of(64), of(2000)), (Modality::T2, Modality::Mr));
     }
 
     #[test]

@@ -11,6 +11,10 @@ use super::{
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Identified {
+    /// *Study Instance UID*; empty where the file has none.
+    pub study_uid: String,
+    /// *Series Instance UID*; empty where the file has none.
+    pub series_uid: String,
     /// *SOP Instance UID*; empty where the file has none.
     pub sop_uid: String,
     /// *SOP Class UID*; empty where the file has none.
@@ -33,7 +37,12 @@ impl std::fmt::Debug for Identified {
 pub fn check_whole(path: &Path) -> Result<Identified, DicomError> {
     let mut walked = walk(Source::open(path)?)?;
     let text = |tag| walked.values.own.text(tag).unwrap_or_default().into_owned();
-    let found = Identified { sop_uid: text(tags::SOP_INSTANCE), sop_class: text(tags::SOP_CLASS) };
+    let found = Identified {
+        study_uid: text(tags::STUDY_INSTANCE),
+        series_uid: text(tags::SERIES_INSTANCE),
+        sop_uid: text(tags::SOP_INSTANCE),
+        sop_class: text(tags::SOP_CLASS),
+    };
     let Some(pixels) = walked.pixels else { return Ok(found) };
     let frames = walked.values.own.decimal(tags::NUMBER_OF_FRAMES);
     let frames = frames.map_or(1, |n| n.clamp(1.0, f64::from(u32::MAX)) as u32);

@@ -47,13 +47,16 @@ pub(in crate::io) fn named(header: &Path, name: &str) -> Result<PathBuf, ImageEr
 /// Most files that a pattern stands for: as many as a volume has slices at most.
 const MAX_NUMBERED: usize = 1 << 16;
 
+/// Longest of them: all are made at once.
+const MAX_PATTERN: usize = 1 << 10;
+
 /// The names that `NAME%03d.raw FIRST LAST STEP` stands for, as NRRD and MetaImage have
 /// it; a further number, how many axes a file has, changes nothing: files follow one
 /// another. None where it is no such pattern.
 pub(in crate::io) fn numbered(pattern: &str) -> Option<Vec<String>> {
     let words: Vec<&str> = pattern.split_ascii_whitespace().collect();
     let [name, first, last, step] = *words.first_chunk::<4>()?;
-    if words.len() > 5 {
+    if words.len() > 5 || name.len() > MAX_PATTERN {
         return None;
     }
     let [first, last, step] = [first, last, step].map(|word| word.parse::<i64>().ok());
@@ -122,7 +125,9 @@ mod tests {
         assert_eq!(numbered("a%03d.raw 8 10 1").unwrap(), ["a008.raw", "a009.raw", "a010.raw"]);
         assert_eq!(numbered("%d 5 1 -2 2").unwrap(), ["5", "3", "1"]);
         assert_eq!(numbered("a%2i.raw 9 10 1").unwrap(), ["a 9.raw", "a10.raw"]);
+        let long = format!("{}%d.raw 1 65536 1", "a".repeat(1 << 20));
         for wrong in [
+            long.as_str(),
             "a.raw",
             "a%d.raw",
             "a%d.raw 1 2",

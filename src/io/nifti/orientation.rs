@@ -35,6 +35,7 @@ pub(super) fn nifti(header: &Header, remarks: &mut Vec<String>) -> (Affine, &'st
         }
         return (sform, "sform");
     }
+    remark_signs(header, remarks);
     if header.qform_code > 0 {
         return (mm * qform(header), "qform");
     }
@@ -63,6 +64,7 @@ pub(super) fn analyze(
     if header.has_ranges && (header.slope == 0.0 || !header.slope.is_finite()) {
         remarks.push("the header's ranges are taken for display's, not for a scale".to_owned());
     }
+    remark_signs(header, remarks);
     let origin = header.originator;
     let near = origin.iter().zip(&header.dim[1..]).all(|(&at, &len)| {
         let at = i64::from(at);
@@ -106,9 +108,17 @@ fn qform(header: &Header) -> Affine {
     )
 }
 
+/// The sizes of the voxels, of which none is negative: no axis is turned by one, as nibabel
+/// has it.
 fn pixdim(header: &Header) -> DVec3 {
     let [_, x, y, z, ..] = header.pixdim;
-    DVec3::new(x, y, z)
+    DVec3::new(x, y, z).abs()
+}
+
+fn remark_signs(header: &Header, remarks: &mut Vec<String>) {
+    if header.pixdim[1..4].iter().any(|&mm| mm < 0.0) {
+        remarks.push("negative voxel sizes are taken as positive".to_owned());
+    }
 }
 
 /// Remarks on an sform and a qform that put a corner of the volume into two places.

@@ -143,9 +143,36 @@ impl Axes {
         } else {
             (self.by_spacings(fields, remarks)?, "spacings")
         };
-        let mm = unit_mm(fields, remarks);
+        let mm = self.unit_mm(fields, remarks)?;
         let ras_from_space = ras_from_space(fields, remarks)?;
         Ok((ras_from_space * DAffine3::from_scale(DVec3::splat(mm)) * space_from_voxel, source))
+    }
+
+    /// Millimetres of the unit of length of the axes in space: of each of them, or, where
+    /// it is not in quotes, of all.
+    fn unit_mm(&self, fields: &Fields, remarks: &mut Vec<String>) -> Result<f64, FieldError> {
+        let (field, first) = match fields.get("space units") {
+            Some(_) => ("space units", 0),
+            None => ("units", self.first_in_space),
+        };
+        let text = fields.get(field).unwrap_or_default();
+        let quoted: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+        let unit = |n: usize| match text.contains('"') {
+            true => quoted.get(first + n).copied().unwrap_or_default().trim(),
+            false => text,
+        };
+        let [unit, y, z] = [0, 1, 2].map(|n| match unit(n) {
+            "m" => Some(("metres", 1000.0)),
+            "cm" => Some(("centimetres", 10.0)),
+            "um" | "µm" | "microns" => Some(("micrometres", 0.001)),
+            _ => None,
+        });
+        if unit != y || unit != z {
+            return Err(FieldError::Unsupported { field, what: "not the same for all of space" });
+        }
+        let Some((name, mm)) = unit else { return Ok(1.0) };
+        remarks.push(format!("the header's {name} are read as millimetres"));
+        Ok(mm)
     }
 
     fn by_directions(
@@ -224,23 +251,6 @@ fn ras_from_space(fields: &Fields, remarks: &mut Vec<String>) -> Result<Affine, 
         }
         Some(_) => Err(FieldError::Malformed { field: "space" }),
     }
-}
-
-/// Millimetres of the header's unit of length.
-fn unit_mm(fields: &Fields, remarks: &mut Vec<String>) -> f64 {
-    let text = fields.any(&["space units", "units"]).unwrap_or_default();
-    let mut units = text.split('"').map(str::trim);
-    let (name, mm) = match units.find_map(|unit| match unit {
-        "m" => Some(("metres", 1000.0)),
-        "cm" => Some(("centimetres", 10.0)),
-        "um" | "µm" | "microns" => Some(("micrometres", 0.001)),
-        _ => None,
-    }) {
-        Some(unit) => unit,
-        None => return 1.0,
-    };
-    remarks.push(format!("the header's {name} are read as millimetres"));
-    mm
 }
 
 /// Steps in space and time, such as `(1,0,0)` or `(0,0,0,2.5)`, or `none`, one

@@ -10,6 +10,9 @@ pub enum SeriesError {
     /// One *SOP Instance UID*, two contents.
     #[error("two files of the series have one SOP Instance UID and differ")]
     Conflict,
+    /// One *SOP Instance UID*, two files, and they cannot be compared.
+    #[error("two files of the series have one SOP Instance UID, and one cannot be read again")]
+    Compare(#[source] std::io::Error),
     /// One *Series Instance UID*, several patients.
     #[error("the series holds {patients} Patient IDs")]
     Patients {

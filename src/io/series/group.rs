@@ -68,10 +68,11 @@ pub(super) fn without_copies(images: Vec<Instance>) -> Result<(Vec<Instance>, us
                 first.insert(image.sop_uid.clone(), kept.len());
                 kept.push(image);
             }
-            Some(&index) if same_bytes(&kept[index].file, &image.file).unwrap_or(false) => {
-                copies += 1;
-            }
-            Some(_) => return Err(SeriesError::Conflict),
+            Some(&index) => match same_bytes(&kept[index].file, &image.file) {
+                Ok(true) => copies += 1,
+                Ok(false) => return Err(SeriesError::Conflict),
+                Err(error) => return Err(SeriesError::Compare(error)),
+            },
         }
     }
     Ok((kept, copies))

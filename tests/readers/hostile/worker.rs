@@ -79,6 +79,27 @@ fn workers_of(parent: u32) -> Vec<u32> {
     .collect()
 }
 
+/// A batch system that ends one worker ends those that wait too.
+#[test]
+#[cfg(target_os = "linux")]
+fn workers_that_were_ended_while_they_waited_cost_no_frame() {
+    decode_apart();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/fixtures/jpeg_2000_0.dcm");
+    let read = || {
+        let reader = FrameReader::open(&file).unwrap();
+        let layout = reader.instance().pixels.unwrap();
+        reader.read(0, &mut vec![0.0; layout.rows * layout.columns])
+    };
+    let workers = || workers_of(std::process::id());
+    while workers().len() < 3 {
+        std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(read))));
+    }
+    let kill =
+        Command::new("kill").arg("-KILL").args(workers().iter().map(u32::to_string)).status();
+    assert!(kill.unwrap().success());
+    read().unwrap();
+}
+
 /// The program is killed, as nothing can be done against, while it decodes.
 #[test]
 #[cfg(target_os = "linux")]

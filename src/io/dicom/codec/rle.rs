@@ -13,6 +13,9 @@ pub(super) fn decode(bytes: &[u8], layout: &PixelLayout) -> Result<Cells, DicomE
     let (head, _) = bytes.split_at_checked(64).ok_or(refused("no header of run lengths"))?;
     let mut head = head.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four) as usize);
     let (samples, width) = (usize::from(layout.samples), usize::from(layout.bits_allocated / 8));
+    if width > 4 {
+        return Err(refused("more than 32 bits are not supported"));
+    }
     let count = head.next().unwrap_or(0);
     if count != samples * width || count > 15 || count == 0 {
         return Err(refused("a number of run-length segments that its bits do not make"));

@@ -123,9 +123,12 @@ impl Into {
     }
 }
 
-/// The private blocks of a data set that are known.
+/// The private blocks that are known of a data set and of its items: each names its own.
 #[derive(Default)]
-pub(super) struct Creators(BTreeMap<(u16, u8), &'static str>);
+pub(super) struct Creators(BTreeMap<(Item, u16, u8), &'static str>);
+
+/// An item that is kept; none for the data set.
+type Item = Option<(Tag, usize)>;
 
 /// What a private element is.
 pub(super) enum Private {
@@ -142,6 +145,7 @@ impl Creators {
     /// DICOM PS3.5 7.8.1 (private data element tags).
     pub(super) fn resolve(
         &mut self,
+        item: Item,
         (group, element): Tag,
         source: &mut Source,
         length: u32,
@@ -152,13 +156,15 @@ impl Creators {
             let known = PRIVATE.iter().find(|(creator, of, ..)| {
                 *of == group && creator.as_bytes().eq_ignore_ascii_case(name)
             });
-            if let Some((creator, ..)) = known {
-                self.0.insert((group, element as u8), creator);
-            }
+            let place = (item, group, element as u8);
+            match known {
+                Some((creator, ..)) => self.0.insert(place, creator),
+                None => self.0.remove(&place),
+            };
             return Ok(Private::Named);
         }
         let [block, low] = element.to_be_bytes();
-        let known = self.0.get(&(group, block)).and_then(|name| {
+        let known = self.0.get(&(item, group, block)).and_then(|name| {
             PRIVATE
                 .iter()
                 .find(|(creator, of, at, _)| creator == name && *of == group && *at == low)

@@ -36,9 +36,11 @@ impl Pool {
         bytes: Vec<u8>,
         layout: &PixelLayout,
     ) -> Result<Cells, DicomError> {
-        match self.attempt(codec, bytes.clone(), layout) {
+        let idle = self.idle().pop();
+        match self.attempt(idle, codec, bytes.clone(), layout) {
             Err(DicomError::DecoderFault { fault: DecoderFault::Died, .. }) => {
-                self.attempt(codec, bytes, layout)
+                // Those that wait may have been ended with it.
+                self.attempt(None, codec, bytes, layout)
             }
             done => done,
         }
@@ -46,11 +48,11 @@ impl Pool {
 
     fn attempt(
         &self,
+        idle: Option<Worker>,
         codec: Codec,
         bytes: Vec<u8>,
         layout: &PixelLayout,
     ) -> Result<Cells, DicomError> {
-        let idle = self.idle().pop();
         let worker = match idle {
             Some(worker) => worker,
             None => Worker::start(&self.program).map_err(DicomError::NoDecoder)?,
