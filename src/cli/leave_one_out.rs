@@ -102,6 +102,9 @@ fn has_places(fold: &Job) -> anyhow::Result<bool> {
     Ok(pairs.iter().any(|pair| pair.split == HELD_OUT && of_places(pair)))
 }
 
+/// The cells of two modalities and a subject, by metric and encoder.
+type Line<'a> = BTreeMap<(&'a str, &'a str), Cell<'a>>;
+
 /// Values of one cell, one a seed, with what their rows say of them.
 #[derive(Default)]
 struct Cell<'a> {
@@ -128,7 +131,7 @@ impl Cell<'_> {
 
 /// Prints a table in Markdown: a line for each two modalities and each subject.
 fn print(all: &[(String, EvaluationRow)]) {
-    let mut lines: BTreeMap<(&str, &str), BTreeMap<(&str, &str), Cell>> = BTreeMap::new();
+    let mut lines: BTreeMap<(&str, &str), Line> = BTreeMap::new();
     let found = all.iter().filter(|(_, row)| row.metric.starts_with("retrieval_top1"));
     for (subject, row) in found.filter(|(_, row)| row.pair.contains('→')) {
         let line = lines.entry((&row.pair, subject)).or_default();

@@ -21,6 +21,9 @@ use super::{
 /// Words that are read at a time: they stay in the nearest caches.
 const PART: usize = 1 << 13;
 
+/// The values of a mosaic, once it was decoded.
+type Decoded = Mutex<Option<Arc<[f32]>>>;
+
 /// A file whose frames are read one by one, by several threads if need be.
 #[derive(Debug)]
 pub struct FrameReader {
@@ -30,7 +33,7 @@ pub struct FrameReader {
     data: PixelData,
     source: Mutex<Source>,
     /// The values of a mosaic, which all its slices are cut from.
-    mosaic: Option<(Tiling, Mutex<Option<Arc<[f32]>>>)>,
+    mosaic: Option<(Tiling, Decoded)>,
 }
 
 impl FrameReader {

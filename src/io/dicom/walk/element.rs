@@ -11,7 +11,7 @@ pub(in crate::io::dicom) struct Encoding {
 
 impl Encoding {
     pub(super) const IMPLICIT: Self = Self { implicit: true, big_endian: false };
-    pub(super) const EXPLICIT: Self = Self { implicit: false, big_endian: false };
+    pub(in crate::io::dicom) const EXPLICIT: Self = Self { implicit: false, big_endian: false };
     pub(super) const EXPLICIT_BIG: Self = Self { implicit: false, big_endian: true };
 
     pub(in crate::io::dicom) fn u16(self, bytes: [u8; 2]) -> u16 {
