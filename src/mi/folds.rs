@@ -109,14 +109,16 @@ impl Part {
         self.groups.iter().flatten().copied()
     }
 
-    /// Every group gets the y of the next one in a drawn circle: whole groups move, so
-    /// that what the rows of a group have in common stays together.
+    /// Every group gets the y of the next one in a drawn circle, in a drawn order: rows of
+    /// two subjects in the order of their slices would still have their height in common.
+    /// Groups move as a whole, so that what the rows of one have in common stays together.
     fn shuffled(&self, rng: &mut ChaCha8Rng) -> Self {
         let mut order: Vec<usize> = (0..self.groups.len()).collect();
         order.shuffle(rng);
         let mut groups = vec![Vec::new(); self.groups.len()];
         for (place, &group) in order.iter().enumerate() {
-            let other = &self.groups[order[(place + 1) % order.len()]];
+            let mut other = self.groups[order[(place + 1) % order.len()]].clone();
+            other.shuffle(rng);
             let pairs = self.groups[group].iter().zip(other.iter().cycle());
             groups[group] = pairs.map(|(&[x, _], &[_, y])| [x, y]).collect();
         }
@@ -228,5 +230,8 @@ mod tests {
         let shuffled = part.shuffled(&mut stream(3, Purpose::Shuffle, 0, 0));
         assert_eq!(shuffled.rows(), 20);
         assert!(shuffled.pairs().all(|[x, y]| x / 4 != y / 4));
+        // nor are rows of the same place in their groups beside each other
+        let in_order = shuffled.pairs().filter(|[x, y]| x % 4 == y % 4).count();
+        assert!((1..12).contains(&in_order), "{in_order}");
     }
 }
