@@ -171,7 +171,7 @@ fn an_empty_slice_is_one_however_it_is_called() {
     for (place, called) in [("im", "IM00012"), ("uid8", "CT.1.2.840.11"), ("dcm", "a.b.")] {
         for (k, file) in series(&input.join(place)).iter().enumerate() {
             let bytes = of_series(fs::read(file).unwrap(), place.len());
-            let ending = if place == "dcm" { "dcm" } else { "" };
+            let ending = if place == "dcm" { ".dcm" } else { "" };
             let name = file.with_file_name(format!("{called}{k}{ending}"));
             fs::remove_file(file).unwrap();
             fs::write(name, if k == 4 { &[] } else { &bytes[..] }).unwrap();

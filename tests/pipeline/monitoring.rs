@@ -119,8 +119,9 @@ fn a_strict_run_stops_with_its_state_saved_and_goes_on_where_told() {
 }
 
 #[test]
-fn an_absurd_learning_rate_makes_the_embeddings_a_line() {
-    let rest = SMALL.replace("1e-3", "10.0").replace("steps = 6", "steps = 12");
+fn weights_that_decay_away_make_the_embeddings_a_line() {
+    let decay = "1.0\nweight_decay = 0.9";
+    let rest = SMALL.replace("1e-3", decay).replace("steps = 6", "steps = 12");
     let place = workplace(4, &format!("{rest}[monitor]\nevery = 4\nprobe = 32\n"));
     place.run(&["train", "--strict"], 3);
     let rows = metrics(&place);
