@@ -81,7 +81,11 @@ fn series(folder: &Path) -> Vec<Summary> {
         .par_iter()
         .map(|found| {
             let voxels = read_series(&found.slices, &found.grid).unwrap();
-            let settings = intensity::Settings { ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0 };
+            let settings = intensity::Settings {
+                ct_window_hu: [-1000.0, 1000.0],
+                clip_z: 5.0,
+                percentiles: None,
+            };
             let normalisation =
                 Normalisation::fit(&voxels, found.modality.family(), &settings).unwrap();
             let onto = found.grid.covering_ras([1.0; 3]).unwrap();

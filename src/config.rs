@@ -181,6 +181,8 @@ impl Config {
             require("pairs.context", &raw.pairs.context, raw.pairs.context > 0.0, range)?;
         }
         let train = raw.train.check(objective, pairs.weights, draw, augment.clone(), raw.seed)?;
+        let encoder = raw.encoder.check(folder, expander)?;
+        encoder::of_places(encoder.places(&view), objective.kind, train.batch)?;
         let tolerance_mm =
             within("evaluate.tolerance_mm", raw.evaluate.tolerance_mm, 0.0, 1000.0, "0 to 1000")?;
         Ok(Self {
@@ -195,7 +197,7 @@ impl Config {
             register,
             view,
             pairs,
-            encoder: raw.encoder.check(folder, expander)?,
+            encoder,
             monitor: raw.monitor.check()?,
             evaluate: evaluate::Settings {
                 tolerance_mm,
@@ -387,6 +389,25 @@ mod tests {
         for wrong in ["depth = 0", "depth = 257", "slice_mm = 0.04", "slice_mm = 50.1"] {
             let range = config(&format!("{LEAST}[view]\n{wrong}\n")).unwrap_err();
             assert!(range.to_string().contains(&format!("view.{wrong}")), "{range}");
+        }
+    }
+
+    #[test]
+    fn places_are_told_apart_by_info_nce_alone_and_within_memory() {
+        let local = "[encoder]\narchitecture = 'conv-local'\n";
+        let view = "[view]\nsize = 64\n";
+        let opened = config(&format!("{LEAST}{view}{local}[train]\nbatch = 32\n")).unwrap();
+        assert_eq!(opened.encoder.places(&opened.view), 256);
+        for (text, words) in [
+            ("projection = 8\n", "encoder.projection = 8"),
+            ("projector_per = 'modality'\n", "encoder.projector_per"),
+            ("heads = 3\n", "encoder.heads = 3"),
+            ("[train]\nbatch = 33\n", "train.batch = 33"),
+            ("[objective]\nkind = 'nt-xent'\n", "objective.kind"),
+            ("[objective]\nkind = 'vicreg'\n", "objective.kind"),
+        ] {
+            let refused = config(&format!("{LEAST}{view}{local}{text}")).unwrap_err().to_string();
+            assert!(refused.contains(words), "{text}: {refused}");
         }
     }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod convnext;
 mod imported;
+mod local;
 mod projector;
 mod resnet;
 mod settings;
@@ -18,6 +19,7 @@ use builder::{Bound, Builder, Declared, Init, Source};
 use imported::Imported;
 
 pub use builder::Mode;
+pub use local::Local;
 pub use projector::Projector;
 pub use resnet::ResNet;
 pub use settings::{Architecture, Settings};
@@ -97,6 +99,9 @@ pub const CONFIGURATION: &str = "mivox.configuration";
 pub const VERSION: &str = "mivox.version";
 /// Key in the metadata: what scores of projections were divided by at the end.
 pub const TEMPERATURE: &str = "mivox.temperature";
+/// Key in the metadata: places of a view that an embedding tells of one by one, L; 1
+/// where there is no such key.
+pub const PLACES: &str = "mivox.places";
 /// Key in the metadata: the seed.
 pub const SEED: &str = "mivox.seed";
 
@@ -227,6 +232,7 @@ impl Encoder {
             (Some(imported), _) => imported.forward(b, views),
             (None, Architecture::Vit(vit)) => vit.forward(b, views),
             (None, Architecture::ResNet(resnet)) => resnet.forward(b, views),
+            (None, Architecture::Local(local)) => local.forward(b, views),
             (None, _) => convnext::forward(b, views),
         }
     }
@@ -263,7 +269,15 @@ impl Encoder {
 
     /// Width of the projection.
     pub fn projection(&self) -> usize {
-        self.settings.projection
+        match self.settings.projector {
+            Projector::None => self.dim,
+            _ => self.settings.projection,
+        }
+    }
+
+    /// Places of a view that the embedding and the projection tell of one by one, L.
+    pub fn places(&self) -> usize {
+        self.settings.places(&self.view)
     }
 
     /// Adds the network to a graph: from views `[N, C, H, W]` or `[N, 1, D, H, W]` to the
@@ -326,8 +340,11 @@ impl Encoder {
     pub fn export(
         &self,
         weights: &Weights,
-        metadata: Vec<(String, String)>,
+        mut metadata: Vec<(String, String)>,
     ) -> Result<Vec<u8>, EncoderError> {
+        if self.places() > 1 {
+            metadata.push((PLACES.to_owned(), self.places().to_string()));
+        }
         let mut g = Graph::new();
         let views = g.input(INPUT, ElementType::F32, &self.view.shape(self.batch()));
         let trained = self.trained.bind_initializers(&mut g, &weights.trained)?;

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     embed::{EmbedError, Embedder},
-    objective::info_nce_loss,
+    objective::info_nce_bound_of_places,
     pairing::{Changes, HELD_OUT, Kind, PairRow, Side},
     table::record,
     view::{self, Augments, ViewError, Volumes},
@@ -21,7 +21,7 @@ use crate::{
 
 pub use geometry::{alignment, rank_me, uniformity};
 pub use retrieval::{Retrieval, retrieval};
-use retrieval::{TOP1, TOP1_OF_PROJECTIONS};
+use retrieval::{TOP1, TOP1_CENTRED, TOP1_OF_PROJECTIONS, centred};
 
 /// How an encoder is evaluated, as a pipeline sets it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,8 +41,9 @@ pub struct Settings {
 record! {
     /// A row of `evaluation.parquet`.
     pub struct EvaluationRow {
-        /// `bound_nats`, `retrieval_top1` (by embeddings), `retrieval_top1_z` (by
-        /// projections), `rank_me`, `alignment` or `uniformity`.
+        /// `bound_nats`, `retrieval_top1` (by embeddings), `retrieval_top1_centred` (by
+        /// embeddings less the mean of their image), `retrieval_top1_z` (by projections),
+        /// `rank_me`, `alignment` or `uniformity`.
         pub metric: String,
         /// The pipeline's name of the source, or `all`.
         pub source: String,
@@ -174,12 +175,16 @@ pub fn evaluate(
     for group in Group::all_of(pairs)? {
         let embedded = embed_pairs(embedder, volumes, &group.pairs, view, settings)?;
         let width = embedder.dim();
-        rows.extend(bound(&embedded, &group, name, settings));
-        for (metric, anchors, positives) in [
-            (TOP1, &embedded.anchors, &embedded.positives),
-            (TOP1_OF_PROJECTIONS, &embedded.anchor_projections, &embedded.positive_projections),
-        ] {
-            if group.is_of_places() {
+        rows.extend(bound(&embedded, embedder.places(), &group, name, settings));
+        if group.is_of_places() {
+            let Embedded { anchors, positives, anchor_projections, positive_projections } =
+                &embedded;
+            let [a, p] = [anchors, positives].map(|rows| centred(&group, rows));
+            for (metric, anchors, positives) in [
+                (TOP1, anchors, positives),
+                (TOP1_CENTRED, &a, &p),
+                (TOP1_OF_PROJECTIONS, anchor_projections, positive_projections),
+            ] {
                 let width = anchors.len() / group.pairs.len();
                 let place = |n: usize| n * width..(n + 1) * width;
                 rows.extend(retrieval::rows(&group, (metric, name), settings, |a, p| {
@@ -286,11 +291,11 @@ pub(crate) fn embed_pairs(
             let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
             rng.set_stream(2 * n as u64 + which);
             let mut shared = ChaCha8Rng::seed_from_u64(settings.seed);
-            shared.set_stream(1 << 32 | n as u64);
+            shared.set_stream(1 << 32);
             let changes = pair.is(Kind::Augmented).then(|| Changes {
                 augments: &settings.augment,
                 rng: &mut rng,
-                pair: shared,
+                shared,
             });
             // The series are there, as was seen above.
             let _ = pair.see(side, volumes, view, changes, values);
@@ -304,6 +309,7 @@ pub(crate) fn embed_pairs(
 /// The InfoNCE bound of batches of unseen pairs, drawn without replacement.
 fn bound(
     embedded: &Embedded,
+    places: usize,
     group: &Group,
     name: &str,
     settings: &Settings,
@@ -324,7 +330,8 @@ fn bound(
             };
             let anchors = pick(&embedded.anchor_projections);
             let positives = pick(&embedded.positive_projections);
-            (batch as f64).ln() - info_nce_loss(&anchors, &positives, width, settings.temperature)
+            let shape = (width, places);
+            info_nce_bound_of_places(&anchors, &positives, shape, settings.temperature, None)
         })
         .collect();
     bounds.sort_by(f64::total_cmp);

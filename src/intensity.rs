@@ -11,6 +11,10 @@ pub struct Settings {
     pub ct_window_hu: [f32; 2],
     /// Robust z-scores of MR and PET beyond this are cut.
     pub clip_z: f32,
+    /// In place of z-scores: these percentiles of a scan of MR or PET become −1 and 1.
+    // Left out where there are none, so that results made before still match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percentiles: Option<[f32; 2]>,
 }
 
 /// A normalisation, fitted to one scan: `normalised = (value − centre) / scale`,
@@ -44,7 +48,7 @@ pub enum IntensityError {
     /// All measured voxels are (nearly) the same.
     #[error("the scan is blank: its foreground spans {spread:e} intensity units")]
     Blank {
-        /// Interquartile range of the foreground.
+        /// Interquartile range of the foreground, or distance of the percentiles.
         spread: f32,
     },
 }
@@ -55,6 +59,9 @@ const SAMPLE: usize = 200_000;
 /// A CT voxel above this many Hounsfield units is body, below it air or lung.
 const CT_BODY_HU: f32 = -400.0;
 
+/// Between percentiles, a voxel above this share of the way is body.
+const BODY_SHARE: f32 = 0.1;
+
 /// Interquartile range of a normal distribution, in standard deviations.
 const NORMAL_IQR: f32 = 1.349;
 
@@ -64,7 +71,9 @@ impl Normalisation {
     /// CT is calibrated: its window maps to −1…1 whatever the scan holds. MR and
     /// nuclear images have arbitrary units: the foreground (above Otsu's
     /// threshold) is centred at its median and scaled by its interquartile range
-    /// / 1.349, the robust z-score.
+    /// / 1.349, the robust z-score. Where half of a scan is dark tissue and the other half
+    /// bright, as muscle and fat or a tumour in PET, that threshold lies between the two and
+    /// what is below is crowded: then percentiles serve better.
     ///
     /// # Errors
     /// [`IntensityError`] for a scan without content.
@@ -87,6 +96,9 @@ impl Normalisation {
             return Ok(Self::of_window(settings.ct_window_hu));
         }
         sample.sort_by(f32::total_cmp);
+        if let Some(percentiles) = settings.percentiles {
+            return Self::between(percentiles, &sample);
+        }
         let threshold = otsu(&sample);
         let foreground = &sample[sample.partition_point(|&v| v <= threshold)..];
         let quantile = |q: f64| {
@@ -110,6 +122,18 @@ impl Normalisation {
             foreground_above: normalised(threshold),
             background: normalised(sample.first().copied().unwrap_or(0.0).min(0.0)),
         })
+    }
+
+    /// Two percentiles of sorted values as the ends of a window.
+    fn between(percentiles: [f32; 2], sorted: &[f32]) -> Result<Self, IntensityError> {
+        let last = sorted.len().saturating_sub(1) as f32;
+        let at = |p: f32| sorted.get((last * p / 100.0).round() as usize).copied();
+        let ends = percentiles.map(|p| at(p).unwrap_or(f32::NAN));
+        let spread = ends[1] - ends[0];
+        if !(spread.is_finite() && spread > f32::MIN_POSITIVE) {
+            return Err(IntensityError::Blank { spread });
+        }
+        Ok(Self { foreground_above: 2.0 * BODY_SHARE - 1.0, ..Self::of_window(ends) })
     }
 
     fn of_window([low, high]: [f32; 2]) -> Self {
@@ -173,7 +197,8 @@ fn otsu(sorted: &[f32]) -> f32 {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings = Settings { ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0 };
+    const SETTINGS: Settings =
+        Settings { ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0, percentiles: None };
 
     fn scan(inside: impl Fn(usize) -> f32) -> Array3<f32> {
         Array3::from_shape_fn((20, 20, 20), |(k, j, i)| {
@@ -194,6 +219,21 @@ mod tests {
         assert!(a.apply(200.0) > a.foreground_above);
         // Not above: both may lie on the cut.
         assert!(a.apply(0.0) <= a.foreground_above);
+    }
+
+    #[test]
+    fn percentiles_are_the_ends_of_mr_and_not_of_ct() {
+        let ramp = Array3::from_shape_fn((10, 10, 10), |(k, j, i)| (100 * k + 10 * j + i) as f32);
+        let settings = Settings { percentiles: Some([10.0, 90.0]), ..SETTINGS };
+        let mr = Normalisation::fit(&ramp, Family::Mr, &settings).unwrap();
+        for (value, expected) in [(100.0, -1.0), (899.0, 1.0), (499.5, 0.0), (999.0, 1.0)] {
+            assert!((mr.apply(value) - expected).abs() < 1e-3, "{value}: {}", mr.apply(value));
+        }
+        assert!(mr.apply(170.0) < mr.foreground_above && mr.apply(190.0) > mr.foreground_above);
+        let ct = Normalisation::fit(&ramp, Family::Ct, &settings).unwrap();
+        assert_eq!(ct.apply(500.0), 0.5);
+        let blank = Array3::from_elem((10, 10, 10), 3.0);
+        assert!(Normalisation::fit(&blank, Family::Mr, &settings).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use cpc::Prediction;
 pub use cross_entropy::Candidates;
-pub use info_nce::{Sides, info_nce_bound, info_nce_loss};
+pub use info_nce::{Sides, info_nce_bound, info_nce_bound_of_places, info_nce_loss};
 pub use moco::{Queue, keys};
 pub use temperature::{LARGEST_LOG_SCALE, Shape, Temperature, of_log_scale};
 
@@ -86,6 +86,9 @@ pub struct Inputs {
     pub queue: Option<Queue>,
     /// How CPC predicts; without it every anchor stands for itself.
     pub prediction: Option<Prediction>,
+    /// Places that a projection tells of one by one, L: P is then L times as wide as what
+    /// is told of a place. More than 1 for InfoNCE alone.
+    pub places: usize,
 }
 
 impl Inputs {
@@ -93,7 +96,16 @@ impl Inputs {
     pub fn of_projections(g: &mut Graph, anchors: Value, positives: Value) -> Self {
         let unread = g.scalar(1.0);
         let (targets, allowed, temperature) = (unread, unread, unread);
-        Self { anchors, positives, targets, allowed, temperature, queue: None, prediction: None }
+        Self {
+            anchors,
+            positives,
+            targets,
+            allowed,
+            temperature,
+            queue: None,
+            prediction: None,
+            places: 1,
+        }
     }
 }
 
@@ -134,6 +146,11 @@ impl Objective {
         }
     }
 
+    /// Whether it can tell pairs apart at each place of a view.
+    pub fn sees_places(&self) -> bool {
+        matches!(self, Self::InfoNce { .. })
+    }
+
     /// Whether a view is told from others: then there are scores, a temperature, and
     /// a bound.
     pub fn contrasts(&self) -> bool {
@@ -168,7 +185,7 @@ impl Settings {
 const EPSILON: f32 = 1e-12;
 
 /// Rows brought to length one.
-fn normalised(g: &mut Graph, x: Value) -> Result<Value, Error> {
+pub(crate) fn normalised(g: &mut Graph, x: Value) -> Result<Value, Error> {
     let square = g.mul(x, x)?;
     let sum = g.reduce_sum(square, &[1], true)?;
     let epsilon = g.scalar(EPSILON);

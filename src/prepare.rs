@@ -36,10 +36,13 @@ impl Settings {
     pub fn recipe(&self) -> String {
         let [x, y, z] = self.spacing_mm;
         let [low, high] = self.intensity.ct_window_hu;
+        let others = match self.intensity.percentiles {
+            None => format!("robust z-score of the foreground cut at {}", self.intensity.clip_z),
+            Some([low, high]) => format!("percentiles {low}..{high} to -1..1"),
+        };
         format!(
             "prepare-2; RAS; {x} x {y} x {z} mm; linear, Gaussian where coarser; CT {low}..{high} HU to -1..1; \
-             MR, PET robust z-score of the foreground cut at {}",
-            self.intensity.clip_z
+             MR, PET {others}"
         )
     }
 }

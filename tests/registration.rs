@@ -48,7 +48,8 @@ fn open(path: &Path) -> (Array3<f32>, Grid) {
 }
 
 fn image(voxels: Array3<f32>, grid: &Grid) -> Image {
-    let intensity = intensity::Settings { ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0 };
+    let intensity =
+        intensity::Settings { ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0, percentiles: None };
     Image::new(voxels, grid, Family::Mr, &intensity, Settings::new(0).finest_mm).unwrap()
 }
 

@@ -99,7 +99,7 @@ fn cell(
     for (side, pictures) in Side::BOTH.into_iter().zip(&mut sides) {
         let mut values = vec![0.0; config.view.voxels()];
         let changes =
-            Changes { augments: &config.train.augment, rng: &mut *rng, pair: shared.clone() };
+            Changes { augments: &config.train.augment, rng: &mut *rng, shared: shared.clone() };
         pair.see(side, volumes, &config.view, Some(changes), &mut values)?;
         let range = window(&values);
         let depth = config.view.depth();

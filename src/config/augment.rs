@@ -15,10 +15,10 @@ use crate::{
 pub(super) struct RawAugment {
     all: RawChanges,
     of: Vec<(Modality, RawChanges)>,
-    pair: Option<RawChanges>,
+    batch: Option<RawChanges>,
 }
 
-/// What moves a view and leaves its values, and so may be of a pair.
+/// What moves a view and leaves its values, and so may be of a batch.
 const MOVES: [&str; 10] = [
     "shift_mm",
     "rotate_deg",
@@ -36,8 +36,8 @@ impl<'de> Deserialize<'de> for RawAugment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let table = Table::deserialize(deserializer)?;
         let (mut below, all): (Table, Table) = table.into_iter().partition(|(_, v)| v.is_table());
-        let pair = match below.remove("pair") {
-            Some(Value::Table(moves)) => Some(of_pair(&moves).map_err(D::Error::custom)?),
+        let batch = match below.remove("batch") {
+            Some(Value::Table(moves)) => Some(of_batch(&moves).map_err(D::Error::custom)?),
             _ => None,
         };
         let mut of = Vec::new();
@@ -53,20 +53,20 @@ impl<'de> Deserialize<'de> for RawAugment {
             of.push((modality, merged.try_into().map_err(about)?));
         }
         let about = |error| D::Error::custom(format!("augment: {error}"));
-        Ok(Self { all: all.try_into().map_err(about)?, of, pair })
+        Ok(Self { all: all.try_into().map_err(about)?, of, batch })
     }
 }
 
-/// What both views of a pair share: nothing but what is typed.
-fn of_pair(moves: &Table) -> Result<RawChanges, String> {
+/// What all views of a batch share: nothing but what is typed.
+fn of_batch(moves: &Table) -> Result<RawChanges, String> {
     if let Some(key) = moves.keys().find(|key| !MOVES.contains(&key.as_str())) {
-        return Err(format!("augment.pair.{key}: only what moves a view can be of a pair"));
+        return Err(format!("augment.batch.{key}: only what moves a view can be of a batch"));
     }
     let spacing = ("elastic_spacing_mm".to_owned(), Value::Float(40.0));
     let off = MOVES[..9].iter().map(|&key| (key.to_owned(), Value::Float(0.0)));
     let mut all: Table = off.chain([spacing]).collect();
     all.extend(moves.clone());
-    all.try_into().map_err(|error| format!("augment.pair: {error}"))
+    all.try_into().map_err(|error| format!("augment.batch: {error}"))
 }
 
 #[derive(Deserialize)]
@@ -123,8 +123,8 @@ impl RawAugment {
     pub fn check(&self) -> Result<Augments, ConfigError> {
         let of = self.of.iter().map(|(modality, changes)| Ok((*modality, changes.check()?)));
         let of = of.collect::<Result<_, ConfigError>>()?;
-        let pair = self.pair.as_ref().map(RawChanges::check).transpose()?;
-        Ok(Augments { all: self.all.check()?, of, pair })
+        let batch = self.batch.as_ref().map(RawChanges::check).transpose()?;
+        Ok(Augments { all: self.all.check()?, of, batch })
     }
 }
 

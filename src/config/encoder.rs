@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{ConfigError, within};
-use crate::encoder::{Architecture, Own, Projector, ResNet, Settings, Vit};
+use super::{ConfigError, require, within};
+use crate::{
+    encoder::{Architecture, Local, Own, Projector, ResNet, Settings, Vit},
+    objective::Objective,
+};
 
 /// What `architecture` may say.
 const ARCHITECTURES: &str = "\"vit\", \"vit-tiny\", \"vit-small\", \"resnet-18\", \"resnet-50\", \
-                             \"resnet-18-3d\" or \"convnext-tiny\"";
+                             \"resnet-18-3d\", \"convnext-tiny\" or \"conv-local\"";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,7 +26,7 @@ pub(super) struct RawEncoder {
     pub output: Option<String>,
     pub weights: Option<PathBuf>,
     pub train_last: Option<usize>,
-    pub projection: usize,
+    pub projection: Option<usize>,
     pub per: String,
     pub projector_per: String,
 }
@@ -40,7 +43,7 @@ impl Default for RawEncoder {
             output: None,
             weights: None,
             train_last: None,
-            projection: 128,
+            projection: None,
             per: "all".to_owned(),
             projector_per: "all".to_owned(),
         }
@@ -67,15 +70,28 @@ impl RawEncoder {
             let (value, range) = (format!("{output:?}"), "left out without encoder.onnx");
             return Err(ConfigError::Range { key: "encoder.output", value, range });
         }
-        within("encoder.projection", self.projection as f64, 1.0, 4096.0, "1 to 4096")?;
+        let projection = self.projection.unwrap_or(128);
+        within("encoder.projection", projection as f64, 1.0, 4096.0, "1 to 4096")?;
+        let own = Own {
+            encoder: of_modality("encoder.per", &self.per)?,
+            projector: of_modality("encoder.projector_per", &self.projector_per)?,
+        };
+        let local = matches!(architecture, Architecture::Local(_));
+        if local && (self.projection.is_some() || own.projector) {
+            let key = if own.projector { "encoder.projector_per" } else { "encoder.projection" };
+            let value = self.projection.map_or(self.projector_per, |width| width.to_string());
+            let range = "left out for \"conv-local\": the loss sees its embedding";
+            return Err(ConfigError::Range { key, value, range });
+        }
         Ok(Settings {
             architecture,
-            projection: expander.unwrap_or(self.projection),
-            projector: expander.map_or(Projector::Mlp, |_| Projector::Expander),
-            own: Own {
-                encoder: of_modality("encoder.per", &self.per)?,
-                projector: of_modality("encoder.projector_per", &self.projector_per)?,
+            projection: expander.unwrap_or(projection),
+            projector: match expander {
+                _ if local => Projector::None,
+                Some(_) => Projector::Expander,
+                None => Projector::Mlp,
             },
+            own,
             weights: self.weights.map(|path| folder.join(path)),
             train_last: self.train_last,
         })
@@ -90,6 +106,11 @@ impl RawEncoder {
                 depth: self.depth.unwrap_or(6),
                 heads: self.heads.unwrap_or(6),
             }),
+            "conv-local" => {
+                self.only(&["patch", "dim"])?;
+                let (patch, dim) = (self.patch.unwrap_or(4), self.dim.unwrap_or(16));
+                Architecture::Local(Local { patch, dim })
+            }
             "vit-tiny" | "vit-small" => {
                 self.only(&["patch"])?;
                 Architecture::Vit(if name == "vit-tiny" {
@@ -131,6 +152,21 @@ impl RawEncoder {
         }
         Ok(())
     }
+}
+
+/// Most rows of scores: a quarter of a gigabyte, and the loss holds a few such.
+const MOST_ROWS: f64 = 8192.0;
+
+/// Whether an objective over batches of so many pairs can look at so many places.
+pub(super) fn of_places(places: usize, kind: Objective, batch: usize) -> Result<(), ConfigError> {
+    if places == 1 {
+        return Ok(());
+    }
+    let range = "\"info-nce\" for the encoder \"conv-local\", which is told apart place by place";
+    require("objective.kind", &kind, kind.sees_places(), range)?;
+    let rows = batch as f64 * places as f64;
+    let range = "smaller, or encoder.patch larger: pairs times places are at most 8192";
+    require("train.batch", &batch, rows <= MOST_ROWS, range)
 }
 
 /// Whether each modality has one of its own.

@@ -11,11 +11,17 @@ pub(super) struct RawPrepare {
     pub spacing_mm: [f64; 3],
     pub ct_window_hu: [f32; 2],
     pub clip_z: f32,
+    pub percentiles: Option<[f32; 2]>,
 }
 
 impl Default for RawPrepare {
     fn default() -> Self {
-        Self { spacing_mm: [2.0; 3], ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0 }
+        Self {
+            spacing_mm: [2.0; 3],
+            ct_window_hu: [-1000.0, 1000.0],
+            clip_z: 5.0,
+            percentiles: None,
+        }
     }
 }
 
@@ -27,9 +33,18 @@ impl RawPrepare {
             within("prepare.spacing_mm", spacing, 0.05, 50.0, "0.05 to 50 each")?;
         }
         within("prepare.clip_z", f64::from(self.clip_z), 1.0, 100.0, "1 to 100")?;
+        if let Some([low, high]) = self.percentiles {
+            let holds = 0.0 <= low && low < high && high <= 100.0;
+            let range = "two numbers from 0 to 100, the lower first";
+            require("prepare.percentiles", &[low, high], holds, range)?;
+        }
         Ok(Settings {
             spacing_mm: self.spacing_mm,
-            intensity: intensity::Settings { ct_window_hu: self.ct_window_hu, clip_z: self.clip_z },
+            intensity: intensity::Settings {
+                ct_window_hu: self.ct_window_hu,
+                clip_z: self.clip_z,
+                percentiles: self.percentiles,
+            },
         })
     }
 }

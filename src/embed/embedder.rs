@@ -25,6 +25,7 @@ pub struct Embedder {
     /// By modality; one without a modality where it sees all.
     sessions: Vec<(Option<String>, Session)>,
     dim: usize,
+    places: usize,
     digest: String,
     temperature: Option<f32>,
 }
@@ -47,6 +48,7 @@ impl Embedder {
         Ok(Self {
             sessions: vec![(None, runtime.session(bytes)?)],
             dim: dim.ok_or_else(|| missing(encoder::EMBEDDING))?,
+            places: file.metadata(encoder::PLACES).and_then(|text| text.parse().ok()).unwrap_or(1),
             digest: durable::sha256_hex(bytes),
             temperature: file.metadata(encoder::TEMPERATURE).and_then(|text| text.parse().ok()),
         })
@@ -126,6 +128,12 @@ impl Embedder {
     /// Width of the embeddings.
     pub fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// Places of a view that an embedding tells of one by one; 1 where it tells of the
+    /// view as a whole.
+    pub fn places(&self) -> usize {
+        self.places
     }
 
     /// SHA-256 of the encoder file.

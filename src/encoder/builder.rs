@@ -139,6 +139,18 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Normalisation of every group of channels, axis 1, of every example.
+    pub fn group_norm(
+        &mut self,
+        x: Value,
+        name: &str,
+        groups: usize,
+    ) -> Result<Value, EncoderError> {
+        let channels = self.g.shape(x).get(1).copied().unwrap_or(1);
+        let (scale, bias) = self.scale_and_bias(name, channels)?;
+        Ok(self.g.group_norm(x, groups, scale, bias, 1e-5)?)
+    }
+
     /// Convolution without bias to so many channels.
     ///
     /// # Source

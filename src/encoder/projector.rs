@@ -21,6 +21,8 @@ pub enum Projector {
     /// Zbontar et al. 2021 (Barlow Twins), § 2.2; Bardes, Ponce and LeCun 2022 (VICReg),
     /// § 4.2, where it is called expander.
     Expander,
+    /// None: the loss sees the embedding.
+    None,
 }
 
 /// From embeddings `[N, dim]` to projections `[N, projection]`.
@@ -46,5 +48,6 @@ pub(super) fn forward(
             }
             b.linear(x, "projector3", width)
         }
+        Projector::None => Ok(h),
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{EncoderError, Own, Projector, ResNet, Vit};
+use super::{EncoderError, Local, Own, Projector, ResNet, Vit};
 use crate::view;
 
 /// Largest width, depth and patch that a pipeline may ask for.
@@ -37,6 +37,8 @@ pub enum Architecture {
     ResNet(ResNet),
     /// ConvNeXt-T over slices or slabs.
     ConvNextTiny,
+    /// A convolutional network over slices or slabs that keeps places apart.
+    Local(Local),
     /// The network of an ONNX file.
     Imported {
         /// The file.
@@ -47,6 +49,15 @@ pub enum Architecture {
 }
 
 impl Settings {
+    /// Places of a view that the encoder tells of one by one, L; 1 where it tells of the
+    /// view as a whole.
+    pub fn places(&self, view: &view::Settings) -> usize {
+        match &self.architecture {
+            Architecture::Local(local) => local.places(view.size),
+            _ => 1,
+        }
+    }
+
     /// Whether the encoder fits views of this shape.
     ///
     /// # Errors
@@ -57,6 +68,10 @@ impl Settings {
             Architecture::Vit(vit) => {
                 slices(view)?;
                 vit.check(view.size)
+            }
+            Architecture::Local(local) => {
+                slices(view)?;
+                local.check(view.size)
             }
             Architecture::ResNet(resnet) if resnet.axes == 3 => boxes(view),
             Architecture::ResNet(_) | Architecture::ConvNextTiny => slices(view),
@@ -79,6 +94,18 @@ impl Vit {
             return refuse("a dim that heads and 4 divide", format!("dim {dim}, heads {heads}"));
         }
         Ok(())
+    }
+}
+
+impl Local {
+    fn check(&self, side: usize) -> Result<(), EncoderError> {
+        let Self { patch, dim } = *self;
+        size("dim", dim)?;
+        if !patch.is_power_of_two() || patch > 16 || side == 0 || !side.is_multiple_of(patch) {
+            let requirement = "a patch of 1, 2, 4, 8 or 16 that divides the view's size";
+            return refuse(requirement, format!("{patch} and {side}"));
+        }
+        size("dim times places", dim.saturating_mul(self.places(side)))
     }
 }
 

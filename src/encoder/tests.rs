@@ -114,6 +114,36 @@ fn the_file_carries_its_metadata_and_any_batch() {
 }
 
 #[test]
+fn places_are_kept_apart_and_told_in_the_file() {
+    let of = |patch, dim| Settings {
+        projector: Projector::None,
+        ..settings(Architecture::Local(Local { patch, dim }))
+    };
+    for (patch, dim) in [(1, 1), (4, 16), (16, 3)] {
+        let encoder = Encoder::open(&of(patch, dim), &VIEW).unwrap();
+        let places = (32 / patch) * (32 / patch);
+        assert_eq!((encoder.places(), encoder.dim()), (places, places * dim));
+        assert_eq!(encoder.projection(), encoder.dim());
+        let bytes = encoder.export(&encoder.initial_weights(1), Vec::new()).unwrap();
+        let file = model::read(&bytes).unwrap();
+        assert_eq!(file.metadata(PLACES), Some(places.to_string().as_str()));
+        for output in [EMBEDDING, PROJECTION] {
+            assert_eq!(file.output_shape(output), Some(vec![None, Some(places * dim)]));
+        }
+    }
+    for (patch, dim, words) in [
+        (3, 16, "received 3 and 32"),
+        (64, 16, "received 64 and 32"),
+        (0, 16, "received 0 and 32"),
+        (4, 0, "dim = 0"),
+        (1, 5, "dim times places = 5120"),
+    ] {
+        let refused = Encoder::open(&of(patch, dim), &VIEW).unwrap_err().to_string();
+        assert!(refused.contains(words), "{refused}");
+    }
+}
+
+#[test]
 fn the_last_blocks_alone_are_trained() {
     let resnet = Architecture::ResNet(ResNet::resnet18(2));
     let all = open(resnet.clone(), &VIEW);

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{
     EvaluationRow, Group, Settings,
-    retrieval::{self, TOP1},
+    retrieval::{self, TOP1, TOP1_CENTRED, centred, cosine},
 };
 use crate::{
     pairing::Side,
@@ -35,13 +35,18 @@ pub(super) fn rows(
         group.pairs.par_iter().map(see).collect()
     };
     let (anchors, positives) = (seen(Side::Anchor)?, seen(Side::Positive)?);
-    let standard = |views: &[Vec<f32>]| -> Vec<Vec<f32>> {
-        views.iter().map(|view| standardised(view)).collect()
+    let standard = |views: &[Vec<f32>]| -> Vec<f32> {
+        views.iter().flat_map(|view| standardised(view)).collect()
     };
     let (a, p) = (standard(&anchors), standard(&positives));
-    let mut rows = retrieval::rows(group, (TOP1, "correlation"), settings, |n, m| {
-        a[n].iter().zip(&p[m]).map(|(x, y)| f64::from(x * y)).sum()
-    });
+    let mut rows = Vec::new();
+    for (metric, a, p) in [(TOP1, &a, &p), (TOP1_CENTRED, &centred(group, &a), &centred(group, &p))]
+    {
+        let at = |n: usize| n * view.voxels()..(n + 1) * view.voxels();
+        rows.extend(retrieval::rows(group, (metric, "correlation"), settings, |n, m| {
+            cosine(&a[at(n)], &p[at(m)])
+        }));
+    }
     let binned =
         |views: &[Vec<f32>]| -> Vec<Vec<u8>> { views.iter().map(|view| bins(view)).collect() };
     let (a, p) = (binned(&anchors), binned(&positives));

@@ -6,20 +6,16 @@ use nalgebra::{DMatrix, SymmetricEigen};
 const MOST_ROWS: usize = 2048;
 
 /// The effective rank: the exponential of the entropy of the singular values'
-/// shares, from 1 (all on one line) to `width`.
+/// shares, from 1 (all on one line) to `width` or the number of rows, if that is less.
 ///
 /// # Source
 /// Garrido et al. 2023, *RankMe*, eq. 2, ε = 1e-7.
 pub fn rank_me(rows: &[f32], width: usize) -> f64 {
-    let mut gram = DMatrix::<f64>::zeros(width, width);
-    for row in rows.chunks_exact(width) {
-        for (i, &a) in row.iter().enumerate() {
-            for (j, &b) in row.iter().enumerate().take(i + 1) {
-                gram[(i, j)] += f64::from(a) * f64::from(b);
-            }
-        }
-    }
-    gram.fill_upper_triangle_with_lower_triangle();
+    let count = rows.len() / width.max(1);
+    // a column of the matrix is a row of the embeddings
+    let x = DMatrix::from_iterator(width, count, rows.iter().map(|&v| f64::from(v)));
+    // the smaller one: wide embeddings of few rows would take minutes
+    let gram = if count < width { x.tr_mul(&x) } else { &x * x.transpose() };
     // Singular values of the rows are roots of the Gram matrix's eigenvalues.
     let singular: Vec<f64> =
         SymmetricEigen::new(gram).eigenvalues.iter().map(|e| e.max(0.0).sqrt()).collect();
@@ -100,6 +96,17 @@ mod tests {
             let measured = rank_me(&gaussian(2048, 128, rank), 128);
             assert!((measured / expected - 1.0f64).abs() < 0.005, "{rank}: {measured}");
         }
+    }
+
+    #[test]
+    fn the_effective_rank_of_few_wide_rows() {
+        let rows = gaussian(64, 300, 300);
+        let x = DMatrix::from_iterator(300, 64, rows.iter().map(|&v| f64::from(v)));
+        let singular = x.singular_values();
+        let total = singular.sum();
+        let shares = singular.iter().map(|s| s / total + 1e-7);
+        let expected = shares.map(|share| -share * share.ln()).sum::<f64>().exp();
+        assert!((rank_me(&rows, 300) - expected).abs() < 1e-6 * expected, "{expected}");
     }
 
     #[test]

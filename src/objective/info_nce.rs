@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use onnx_grad::{Error, Graph};
+use onnx_grad::{Error, Graph, Value};
 use serde::Serialize;
 
 use super::{
@@ -33,13 +33,18 @@ impl FromStr for Sides {
 }
 
 /// The InfoNCE loss in nats of projections `[K, P]`: anchor n picks the positives
-/// that row n of `targets` names among those that row n of `allowed` lets stand.
+/// that row n of `targets` names among those that row n of `allowed` lets stand. Of
+/// projections of L places each place is a pair of its own.
 ///
 /// # Source
 /// van den Oord, Li and Vinyals 2018, eq. 4–5, with the cosine over the
 /// temperature as score; both sides averaged as in Radford et al. 2021 (CLIP),
 /// fig. 3.
 pub(super) fn info_nce(g: &mut Graph, inputs: &Inputs, sides: Sides) -> Result<Loss, Error> {
+    if inputs.places > 1 {
+        let inputs = of_places(g, inputs)?;
+        return info_nce(g, &inputs, sides);
+    }
     let anchors = normalised(g, inputs.anchors)?;
     let positives = normalised(g, inputs.positives)?;
     let scores = scores(g, anchors, positives, inputs.temperature)?;
@@ -52,6 +57,37 @@ pub(super) fn info_nce(g: &mut Graph, inputs: &Inputs, sides: Sides) -> Result<L
     let targets = shares(g, targets?)?;
     let backward = cross_entropy(g, scores?, targets, allowed?)?;
     mean_of(g, [forward, backward])
+}
+
+/// The inputs with the places of all pairs as pairs of their own, `[K · L, P / L]`.
+///
+/// What may not stand against an anchor, and what shares its positive mass, is the same
+/// place of another pair: what lies elsewhere in the view is other anatomy, also where
+/// the view is the pair's own.
+///
+/// # Source
+/// Wang et al. 2021, *Dense contrastive learning for self-supervised visual pre-training*,
+/// eq. 2, with the places of one grid in mm as correspondence.
+fn of_places(g: &mut Graph, inputs: &Inputs) -> Result<Inputs, Error> {
+    let places = inputs.places;
+    let [pairs, width] = [g.shape(inputs.anchors)[0], g.shape(inputs.anchors)[1]];
+    let rows = pairs * places;
+    let anchors = g.reshape(inputs.anchors, &[rows, width / places])?;
+    let positives = g.reshape(inputs.positives, &[rows, width / places])?;
+    let mut same = vec![0.0; places * places];
+    same.iter_mut().step_by(places + 1).for_each(|same| *same = 1.0);
+    let same = g.constant_f32(&[1, places, 1, places], &same)?;
+    let one = g.scalar(1.0);
+    let at_same = |g: &mut Graph, of_pairs: Value| -> Result<Value, Error> {
+        let of_pairs = g.reshape(of_pairs, &[pairs, 1, pairs, 1])?;
+        let of_places = g.mul(of_pairs, same)?;
+        g.reshape(of_places, &[rows, rows])
+    };
+    let left_out = g.sub(one, inputs.allowed)?;
+    let left_out = at_same(g, left_out)?;
+    let targets = at_same(g, inputs.targets)?;
+    let allowed = g.sub(one, left_out)?;
+    Ok(Inputs { anchors, positives, targets, allowed, places: 1, ..*inputs })
 }
 
 /// Symmetric InfoNCE of rows in memory, `[K, P]` laid row by row, for evaluation.
@@ -99,6 +135,29 @@ pub fn info_nce_bound(
         bounds.sum::<f64>() / count.max(1) as f64
     };
     (one_sided(&a, &b, &may) + one_sided(&b, &a, &|n, m| may(m, n))) / 2.0
+}
+
+/// As [`info_nce_bound`], of projections that tell of `places` places one by one: the mean
+/// of the bounds at each, where a pair has to be told from what the others have at the same
+/// place, so that where in the view a place is tells nothing.
+pub fn info_nce_bound_of_places(
+    anchors: &[f32],
+    positives: &[f32],
+    (width, places): (usize, usize),
+    temperature: f32,
+    allowed: Option<&[f32]>,
+) -> f64 {
+    let places = places.max(1);
+    let of_place = width / places;
+    let at = |rows: &[f32], place: usize| -> Vec<f32> {
+        let rows = rows.chunks_exact(width.max(1));
+        rows.flat_map(|row| &row[place * of_place..(place + 1) * of_place]).copied().collect()
+    };
+    let bounds = (0..places).map(|place| {
+        let (anchors, positives) = (at(anchors, place), at(positives, place));
+        info_nce_bound(&anchors, &positives, of_place, temperature, allowed)
+    });
+    bounds.sum::<f64>() / places as f64
 }
 
 #[cfg(test)]

@@ -119,8 +119,8 @@ pub struct Changes<'a> {
     pub augments: &'a Augments,
     /// What is of one side alone.
     pub rng: &'a mut ChaCha8Rng,
-    /// What both sides share: at the same point for the one and the other.
-    pub pair: ChaCha8Rng,
+    /// What all views of a batch share: at the same point for each.
+    pub shared: ChaCha8Rng,
 }
 
 impl PairRow {
@@ -161,12 +161,12 @@ impl PairRow {
         let volume = volumes.get(series)?;
         match changes {
             None => volume.sample(&view.grid(centre), values),
-            Some(Changes { augments, rng, mut pair }) => {
+            Some(Changes { augments, rng, mut shared }) => {
                 // A slab that moves along its normal would no longer be around its slice.
                 let along_normal = view.is_box() && self.context.is_none();
                 let mut change = augments.of(modality).draw(view, along_normal, rng);
-                if let Some(shared) = &augments.pair {
-                    change = change.on(shared.draw(view, along_normal, &mut pair));
+                if let Some(batch) = &augments.batch {
+                    change = change.on(batch.draw(view, along_normal, &mut shared));
                 }
                 change.see(volume, view, centre, rng, values);
             }

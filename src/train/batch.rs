@@ -105,7 +105,7 @@ fn sample(
                 let changes = Changes {
                     augments: &settings.augment,
                     rng: &mut rng,
-                    pair: step_rng(settings.seed, number, SHARED | row as u64),
+                    shared: step_rng(settings.seed, number, SHARED),
                 };
                 pair.see(side, volumes, view, Some(changes), values)?;
             }

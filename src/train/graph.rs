@@ -125,8 +125,14 @@ pub(super) fn build(
         plan.next(BUFFERS, next);
     }
 
-    let Loss { loss, candidates } =
-        add_loss(&mut plan, settings, &momentum, &of_objective, anchors, positives)?;
+    let Loss { loss, candidates } = add_loss(
+        &mut plan,
+        settings,
+        &momentum,
+        &of_objective,
+        (anchors, positives),
+        encoder.places(),
+    )?;
     let (grads, apply) = plan.gradient(loss, params, settings)?;
     let (grads, norm) = clip_by_global_norm(&mut plan.g, grads, settings.clip_norm)?;
     let mut next = optimizer.update(&mut plan.g, trained.layout(), &state, grads, &scalars)?;
@@ -157,14 +163,15 @@ pub(super) fn build(
     })
 }
 
-/// Adds the loss of projections `[K, P]`, with the inputs that its objective reads.
+/// Adds the loss of projections `[K, P]` of so many places, with the inputs that its
+/// objective reads.
 fn add_loss(
     plan: &mut Plan,
     settings: &Settings,
     momentum: &Option<Momentum>,
     parameters: &[Value],
-    anchors: Value,
-    positives: Value,
+    (anchors, positives): (Value, Value),
+    places: usize,
 ) -> Result<Loss, TrainError> {
     let (batch, objective) = (settings.batch, &settings.objective);
     if !objective.kind.contrasts() {
@@ -189,8 +196,16 @@ fn add_loss(
         }
         _ => None,
     };
-    let inputs =
-        objective::Inputs { anchors, positives, targets, allowed, temperature, queue, prediction };
+    let inputs = objective::Inputs {
+        anchors,
+        positives,
+        targets,
+        allowed,
+        temperature,
+        queue,
+        prediction,
+        places,
+    };
     Ok(objective.kind.loss(&mut plan.g, &inputs)?)
 }
 

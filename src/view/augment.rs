@@ -51,7 +51,7 @@ pub struct Augmentation {
     bias: Option<Lattice>,
     gamma: f32,
     cut_out: Option<[Range<usize>; 3]>,
-    /// How the place itself was moved before, for both views of a pair.
+    /// How the place itself was moved before, for all views of a batch.
     under: Option<Box<Augmentation>>,
 }
 
@@ -176,11 +176,11 @@ impl Augment {
 }
 
 impl Augmentation {
-    /// The same change of a place that is moved, turned, scaled and bent by `pair`
+    /// The same change of a place that is moved, turned, scaled and bent by `batch`
     /// first, whose values are not changed by it.
     #[must_use]
-    pub fn on(self, pair: Self) -> Self {
-        Self { under: Some(Box::new(pair)), ..self }
+    pub fn on(self, batch: Self) -> Self {
+        Self { under: Some(Box::new(batch)), ..self }
     }
 
     /// The view moved, turned and scaled about its centre. The grid moves, not

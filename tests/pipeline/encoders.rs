@@ -65,6 +65,8 @@ fn own_architectures_learn() {
         let encoder = format!("architecture = '{architecture}'\nprojection = 16");
         learns(&workplace(plane, &encoder, train), architecture, 0.02);
     }
+    let encoder = "architecture = 'conv-local'";
+    learns(&workplace(plane, encoder, "batch = 8\nlearning_rate = 1e-3"), "conv-local", 0.2);
     let volume = "size = 16\npixel_mm = 10.0\ndepth = 8\nslice_mm = 10.0";
     let encoder = "architecture = 'resnet-18-3d'\nprojection = 16";
     // Four boxes are told apart by chance features already: at a temperature of 1

@@ -18,6 +18,8 @@ use serde::Deserialize;
 pub struct Case {
     pub name: String,
     pub width: usize,
+    /// 0 stands for 1.
+    pub places: usize,
     pub temperature: f64,
     pub anchors: Vec<f64>,
     pub positives: Vec<f64>,
@@ -106,6 +108,7 @@ fn run(runtime: &Runtime, case: &Case) -> Given {
         temperature: given[2],
         queue,
         prediction,
+        places: case.places.max(1),
     };
     let loss = objective(&case.name).loss(&mut g, &what).unwrap();
     let gradients = gradient(&mut g, loss.loss, &flat).unwrap();
@@ -187,6 +190,7 @@ fn random(name: &str, seed: u64) -> Case {
         ..Case::default()
     };
     match name {
+        _ if name.ends_with("places") => case.places = 2,
         "moco" => {
             case.queue =
                 keys.chunks(width).flat_map(plain::unit).map(|v| f64::from(v as f32)).collect();
@@ -202,9 +206,11 @@ fn random(name: &str, seed: u64) -> Case {
     case
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "info-nce both",
     "info-nce anchor",
+    "info-nce both places",
+    "info-nce anchor places",
     "nt-xent",
     "supcon",
     "moco",

@@ -147,7 +147,7 @@ fn a_context_pair_shows_no_slice_to_both_sides() {
                 let changes = Changes {
                     augments: &config.train.augment,
                     rng: &mut rng,
-                    pair: rand::SeedableRng::seed_from_u64(5),
+                    shared: rand::SeedableRng::seed_from_u64(5),
                 };
                 pair.see(side, &volumes, &config.view, Some(changes), &mut values).unwrap();
                 for (n, slice) in values.chunks_exact(48 * 48).enumerate() {

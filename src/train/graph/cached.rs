@@ -134,8 +134,14 @@ impl Setup<'_> {
         let (_, of_objective) = trained.bind(&mut plan.g, params)?;
         let z = plan.input("z", vec![2 * batch, width]);
         let halves = plan.g.split(z, 0, &[batch, batch])?;
-        let Loss { loss, candidates } =
-            add_loss(&mut plan, settings, &None, &of_objective, halves[0], halves[1])?;
+        let Loss { loss, candidates } = add_loss(
+            &mut plan,
+            settings,
+            &None,
+            &of_objective,
+            (halves[0], halves[1]),
+            towers.encoder().places(),
+        )?;
         let grads = gradient(&mut plan.g, loss, &[z, params])?;
         plan.output(LOSS, loss);
         if let Some(candidates) = candidates {

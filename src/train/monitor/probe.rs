@@ -8,7 +8,7 @@ use super::MonitorError;
 use crate::{
     embed::Embedder,
     evaluate::{self, alignment, embed_pairs, rank_me, uniformity},
-    objective::info_nce_bound,
+    objective::info_nce_bound_of_places,
     pairing::PairRow,
     train::{self, BatchError, Sampler},
     view::{self, Volumes},
@@ -107,6 +107,7 @@ impl Probe {
             anchors: &embedded.anchor_projections,
             positives: &embedded.positive_projections,
             width: embedded.anchor_projections.len() / self.pairs.len().max(1),
+            places: embedder.places(),
             batch: self.batch,
             temperature: settings.temperature,
         };
@@ -128,6 +129,7 @@ struct Bound<'a> {
     anchors: &'a [f32],
     positives: &'a [f32],
     width: usize,
+    places: usize,
     batch: usize,
     temperature: f32,
 }
@@ -146,7 +148,8 @@ impl Bound<'_> {
             .enumerate()
             .map(|(n, (a, b))| {
                 let allowed = allowed.and_then(|all| all.get(n)).map(Vec::as_slice);
-                info_nce_bound(a, b, self.width, self.temperature / share, allowed)
+                let shape = (self.width, self.places);
+                info_nce_bound_of_places(a, b, shape, self.temperature / share, allowed)
             })
             .collect();
         bounds.iter().sum::<f64>() / bounds.len().max(1) as f64
@@ -241,6 +244,7 @@ mod tests {
             anchors: &anchors,
             positives: &positives,
             width: 32,
+            places: 1,
             batch: 64,
             temperature: 0.05,
         };
@@ -266,6 +270,7 @@ mod tests {
             anchors: &anchors,
             positives: &positives,
             width: 8,
+            places: 1,
             batch: 64,
             temperature: 0.5,
         };

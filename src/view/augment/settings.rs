@@ -13,11 +13,12 @@ pub struct Augments {
     pub all: Augment,
     /// By modality.
     pub of: BTreeMap<Modality, Augment>,
-    /// Where both views of a pair lie: drawn once for the two, under what each has of
-    /// its own. Its changes of values are not made.
+    /// Where all views of a batch lie: drawn once for them, under what each has of its
+    /// own. Drawn for each pair it would tell the pairs apart by itself. Its changes of
+    /// values are not made.
     // Left out where there is none, so that results made before still match.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pair: Option<Augment>,
+    pub batch: Option<Augment>,
 }
 
 impl Augments {

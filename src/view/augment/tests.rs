@@ -248,7 +248,7 @@ fn the_same_seed_gives_the_same_view() {
 fn a_modality_has_its_own_and_only_mr_has_coils() {
     let mr = Augment { bias_field: 0.5, rician: true, noise: 0.2, ..OFF };
     let t2 = Augment { noise: 0.4, ..mr };
-    let augments = Augments { all: mr, of: [("T2".parse().unwrap(), t2)].into(), pair: None };
+    let augments = Augments { all: mr, of: [("T2".parse().unwrap(), t2)].into(), batch: None };
     assert_eq!(augments.of("T1"), mr);
     assert_eq!(augments.of("T2"), t2);
     assert_eq!(augments.of("CT"), Augment { noise: 0.2, ..OFF });

@@ -35,8 +35,29 @@ fn mean_of_rows(rows: &[Vec<Candidate>]) -> (f64, [f64; 3]) {
     (loss / count, [ceiling / count, negatives / count, alone])
 }
 
+/// Every place of every pair as a pair.
+fn of_places(case: &Case) -> (f64, Option<[f64; 3]>) {
+    let (count, places) = (case.anchors.len() / case.width, case.places);
+    let rows = count * places;
+    let (mut targets, mut allowed) = (vec![0.0; rows * rows], vec![1.0; rows * rows]);
+    for row in 0..rows {
+        for column in 0..rows {
+            let pairs = row / places * count + column / places;
+            if row % places == column % places {
+                targets[row * rows + column] = case.targets[pairs];
+                allowed[row * rows + column] = case.allowed[pairs];
+            }
+        }
+    }
+    let (name, width) = (case.name.trim_end_matches(" places").to_owned(), case.width / places);
+    loss(&Case { name, width, places: 1, targets, allowed, ..case.clone() })
+}
+
 /// The loss of a case, and what it chose among.
 pub fn loss(case: &Case) -> (f64, Option<[f64; 3]>) {
+    if case.places > 1 {
+        return of_places(case);
+    }
     let width = case.width;
     let raw = |flat: &[f64]| -> Vec<Vec<f64>> { flat.chunks(width).map(<[f64]>::to_vec).collect() };
     let (a, p) = (raw(&case.anchors), raw(&case.positives));

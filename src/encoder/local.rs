@@ -1,0 +1,72 @@
+//! Convolutions whose last map is not averaged: a vector for each place of the view.
+//!
+//! What tells one slice from the next is often a small thing in one place, which an
+//! average over the view hides, and what a place looks like is learned from few patients.
+//!
+//! # Source
+//! Vectors of places, learned by contrast: Pielawski et al. 2020, *CoMIR: Contrastive
+//! multimodal image representation for registration*, § 2; Wang et al. 2021, *Dense
+//! contrastive learning for self-supervised visual pre-training*, § 3.2. The network is
+//! plain: 3 × 3 convolutions with group normalisation (Wu and He 2018).
+
+use onnx_grad::{Sliding, Value};
+
+use super::{EncoderError, builder::Builder};
+
+/// Channels before the first halving; every halving doubles them.
+const WIDTH: usize = 16;
+/// Groups of channels that are normalised together.
+const GROUPS: usize = 8;
+
+/// A convolutional network that keeps places apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Local {
+    /// Side of a place in pixels, a power of two.
+    pub patch: usize,
+    /// Numbers for each place.
+    pub dim: usize,
+}
+
+impl Local {
+    /// Places in a view of so many pixels a side.
+    pub fn places(&self, side: usize) -> usize {
+        (side / self.patch.max(1)).pow(2)
+    }
+
+    /// From views `[N, C, H, W]` to embeddings `[N, L · dim]`: place after place, row by
+    /// row, each of length one, so that the cosine of two embeddings is the mean of those
+    /// of their places.
+    pub(super) fn forward(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
+        let mut x = views;
+        let halvings = self.patch.trailing_zeros() as usize;
+        for n in 0..=halvings {
+            let stride = if n < halvings { 2 } else { 1 };
+            x = layer(b, x, &format!("layer{n}.0"), WIDTH << n, 1)?;
+            x = layer(b, x, &format!("layer{n}.1"), WIDTH << n, stride)?;
+        }
+        let x = b.conv(x, "place", self.dim, &[1, 1], &Sliding::unit(2))?;
+        let [views, places] = [b.g.shape(x)[0], b.g.shape(x)[2] * b.g.shape(x)[3]];
+        let x = b.g.transpose(x, &[0, 2, 3, 1])?;
+        let x = b.g.reshape(x, &[views * places, self.dim])?;
+        let x = crate::objective::normalised(b.g, x)?;
+        Ok(b.g.reshape(x, &[views, places * self.dim])?)
+    }
+}
+
+fn layer(
+    b: &mut Builder,
+    x: Value,
+    name: &str,
+    channels: usize,
+    stride: usize,
+) -> Result<Value, EncoderError> {
+    let sliding = Sliding {
+        strides: vec![stride; 2],
+        pads_before: vec![1; 2],
+        pads_after: vec![1; 2],
+        ..Sliding::unit(2)
+    };
+    let x = b.conv(x, &format!("{name}.conv"), channels, &[3, 3], &sliding)?;
+    let x = b.group_norm(x, &format!("{name}.norm"), GROUPS)?;
+    Ok(b.g.relu(x)?)
+}
