@@ -100,9 +100,10 @@ bench: setup .venv-torch/.installed ## time training steps beside PyTorch's; dow
 	-$(MAKE) .venv-training/.installed PYTHON=python3.11
 	.venv-torch/bin/python benches/peers/compare.py $(BENCH)
 
+# Cases that --only names are those of reading.
 bench-load: .venv-torch/.installed ## time reading and resampling beside pydicom, SimpleITK, nibabel, MONAI
 	.venv-torch/bin/python benches/peers/load.py $(BENCH)
-	.venv-torch/bin/python benches/peers/resample.py $(BENCH)
+	$(if $(findstring --only,$(BENCH)),,.venv-torch/bin/python benches/peers/resample.py $(BENCH))
 
 bench-index: .venv-torch/.installed ## time an index over a million files beside pydicom and GDCM; 4 GB of disk
 	.venv-torch/bin/python benches/peers/index.py $(BENCH)

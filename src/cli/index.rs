@@ -9,6 +9,7 @@ use crate::{
     cohort::{Cohort, Index, IndexError, Quarantined},
     durable::Stamp,
     progress::Progress,
+    study::Kind,
     table,
 };
 
@@ -18,9 +19,11 @@ pub(super) fn run(job: &Job, rehash: bool) -> anyhow::Result<bool> {
     let unread = find(&mut index)?;
     let outputs = ["cohort.parquet", "linkage.parquet", "quarantine.parquet"];
     let outputs = outputs.map(|name| job.path(name));
-    let unchanged = |index: &Index| -> anyhow::Result<bool> {
-        Ok(job.stamp("index", None, &index.digest()?)?.is_set(&outputs))
-    };
+    let pseudonyms = job.pseudonyms()?;
+    // Another key makes other names of the same files; the word stands for no file.
+    let key = pseudonyms.pseudonym(Kind::File, "");
+    let stamp = |index: &Index| job.stamp("index", None, &(index.digest()?, &key));
+    let unchanged = |index: &Index| -> anyhow::Result<bool> { Ok(stamp(index)?.is_set(&outputs)) };
     if !rehash && unchanged(&index)? {
         say("index", "unchanged");
         return Ok(true);
@@ -41,11 +44,10 @@ pub(super) fn run(job: &Job, rehash: bool) -> anyhow::Result<bool> {
         );
         return Ok(true);
     }
-    let stamp = job.stamp("index", None, &index.digest()?)?;
+    let stamp = stamp(&index)?;
     stamp.clear()?;
     // What it refused is told in the table that is written anew.
     Stamp::new(&job.config.out, "prepare", String::new()).clear()?;
-    let pseudonyms = job.pseudonyms()?;
     let cohort = table::write_each(&job.path("linkage.parquet"), true, |rows| {
         index.assemble(&pseudonyms, &mut |link| Ok(rows.push(link)?))
     })?;

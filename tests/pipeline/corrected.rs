@@ -43,6 +43,25 @@ fn read<R: table::Record>(place: &Workplace, name: &str) -> Vec<R> {
 }
 
 #[test]
+fn another_key_renames_every_table() {
+    let place = place("pattern = '{subject}-{session}_T1.nii'\nmodality = 'T1'\n");
+    let subjects = || -> [BTreeSet<String>; 2] {
+        place.run(&["index"], 0);
+        place.run(&["prepare"], 0);
+        [
+            read(&place, "cohort.parquet").into_iter().map(|row: CohortRow| row.subject).collect(),
+            read(&place, "volumes.parquet").into_iter().map(|row: VolumeRow| row.subject).collect(),
+        ]
+    };
+    let [before, prepared] = subjects();
+    assert_eq!(before, prepared);
+    correct(&place, "test.key", "other.key");
+    let [after, prepared] = subjects();
+    assert_eq!(after, prepared);
+    assert!(before.is_disjoint(&after));
+}
+
+#[test]
 fn another_subject_or_modality_is_that_of_the_prepared_volume_too() {
     let place = place("pattern = '{subject}-{session}_T1.nii'\nmodality = 'T1'\n");
     let run = || {
