@@ -60,7 +60,7 @@ fn print(rows: &[EvaluationRow]) {
         "on subjects that the encoder has never seen, beside the same encoder untrained",
     );
     println!(
-        "  {:14} {:16} {:14} {:>9} {:>24} {:>9} {:>6} {:>8}",
+        "  {:22} {:16} {:14} {:>9} {:>24} {:>9} {:>6} {:>8}",
         "metric", "source", "pairs", "untrained", "trained", "reference", "count", "subjects"
     );
     // Single pairs of modalities are in the table; here they would hide the rest.
@@ -79,7 +79,7 @@ fn print(rows: &[EvaluationRow]) {
         };
         let reference = row.reference.map_or_else(String::new, |value| format!("{value:.3}"));
         println!(
-            "  {:14} {:16} {:14} {untrained:>9} {:>24} {reference:>9} {:>6} {:>8}",
+            "  {:22} {:16} {:14} {untrained:>9} {:>24} {reference:>9} {:>6} {:>8}",
             row.metric,
             row.source,
             row.pair,
@@ -91,7 +91,7 @@ fn print(rows: &[EvaluationRow]) {
     for row in rows.iter().filter(|row| is_floor(row) && !row.pair.contains('→')) {
         let (metric, source, pair, encoder) = (&row.metric, &row.source, &row.pair, &row.encoder);
         println!(
-            "  {metric:14} {source:16} {pair:14} {:.3} by {encoder}, without learning",
+            "  {metric:22} {source:16} {pair:14} {:.3} by {encoder}, without learning",
             row.value
         );
     }

@@ -90,6 +90,6 @@ fn the_pipelines_on_patients_run() {
         // Contours are no scans and are quarantined; maps of lesions stand beside scans.
         let code = output.status.code();
         assert!(matches!(code, Some(0 | 2)), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(said.contains("z above both of what needs no learning"), "{said}");
+        assert!(said.contains("h centred above all that needs no learning"), "{said}");
     }
 }
