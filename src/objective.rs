@@ -185,7 +185,7 @@ impl Settings {
 const EPSILON: f32 = 1e-12;
 
 /// Rows brought to length one.
-pub(crate) fn normalised(g: &mut Graph, x: Value) -> Result<Value, Error> {
+fn normalised(g: &mut Graph, x: Value) -> Result<Value, Error> {
     let square = g.mul(x, x)?;
     let sum = g.reduce_sum(square, &[1], true)?;
     let epsilon = g.scalar(EPSILON);

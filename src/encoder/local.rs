@@ -15,6 +15,8 @@ use super::{EncoderError, builder::Builder};
 
 /// Channels before the first halving; every halving doubles them.
 const WIDTH: usize = 16;
+/// Keeps the length of a place's vector away from zero.
+const EPSILON: f32 = 1e-12;
 /// Groups of channels that are normalised together.
 const GROUPS: usize = 8;
 
@@ -48,7 +50,11 @@ impl Local {
         let [views, places] = [b.g.shape(x)[0], b.g.shape(x)[2] * b.g.shape(x)[3]];
         let x = b.g.transpose(x, &[0, 2, 3, 1])?;
         let x = b.g.reshape(x, &[views * places, self.dim])?;
-        let x = crate::objective::normalised(b.g, x)?;
+        let square = b.g.reduce_sum_square(x, &[1], true)?;
+        let epsilon = b.g.scalar(EPSILON);
+        let square = b.g.add(square, epsilon)?;
+        let norm = b.g.sqrt(square)?;
+        let x = b.g.div(x, norm)?;
         Ok(b.g.reshape(x, &[views, places * self.dim])?)
     }
 }
