@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use cpc::Prediction;
 pub use cross_entropy::Candidates;
-pub use info_nce::{Sides, info_nce_bound, info_nce_bound_of_places, info_nce_loss};
+pub use info_nce::{Sides, info_nce_bound, info_nce_bound_of_places};
 pub use moco::{Queue, keys};
 pub use temperature::{LARGEST_LOG_SCALE, Shape, Temperature, of_log_scale};
 

@@ -50,7 +50,7 @@ fn step_rng(seed: u64, step: usize, stream: u64) -> ChaCha8Rng {
     rng
 }
 
-/// Of the streams of a step those of pairs; below are those of views.
+/// Of the streams of a step that of all views together; below are those of each.
 const SHARED: u64 = 1 << 19;
 
 /// Starts the thread that makes the batches from step `first` on, as many for a
