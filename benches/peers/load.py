@@ -1,6 +1,6 @@
 """Times reading scans beside pydicom, dicom-rs, GDCM, SimpleITK, nibabel and MONAI.
 
-    .venv-torch/bin/python benches/peers/load.py [--rounds N] [--only CASE ...] [--features charls]
+    .venv-torch/bin/python benches/peers/load.py [--rounds N] [--only CASE ...]
 
 Each peer is a process of its own that stays alive; they take turns, in another
 order each round, and the first round warms up. What they read must be equal.
@@ -11,7 +11,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -33,7 +32,7 @@ CODECS = {
 }
 # What a case reads, the unit of its times, threads, times a turn, and who takes part.
 CASES = {
-    "header": ("header", "raw.dcm", "µs", 1, 2000, ["pydicom", "dicom-rs", "GDCM", "SimpleITK"]),
+    "header": ("header", "raw.dcm", "µs", 1, 2000, ["bytes alone", "pydicom", "dicom-rs", "GDCM", "SimpleITK"]),
     **{
         name: ("slice", f"{name}.dcm", "ms", 1, 60, ["pydicom", "dicom-rs", "SimpleITK"])
         for name in CODECS
@@ -290,21 +289,19 @@ def check(case, names, folder):
 
 
 def dicom_rs():
-    """dicom-rs, which is Rust too; nothing where it cannot be built."""
-    try:
-        manifest = str(Path(__file__).parent / "dicom-rs" / "Cargo.toml")
-        return turns.built("dicom-rs-peer", "build", "--release", "--manifest-path", manifest)
-    except subprocess.CalledProcessError:
-        print("dicom-rs is left out, as it could not be built: CharLS needs CMake.")
+    """dicom-rs, which is Rust too."""
+    manifest = str(Path(__file__).parent / "dicom-rs" / "Cargo.toml")
+    return turns.built("dicom-rs-peer", "build", "--release", "--manifest-path", manifest)
 
 
 def compare(case, folder, binary, dicom_rs, rounds):
     kind, path, unit, threads, count, names = CASES[case]
-    names = [name for name in names if name != "dicom-rs" or dicom_rs]
     extra = [str(folder)] if kind == "series" else []
     peers = [Peer("mivox", [binary, kind, str(folder / path), *extra], threads)]
     for name in names:
         command = [sys.executable, __file__, "--serve", name, case, folder / path, folder]
+        if name == "bytes alone":
+            command = [binary, "bytes", str(folder / path)]
         if name == "dicom-rs":
             command = [dicom_rs, kind, folder / path, folder]
         peers.append(Peer(name, command, threads))
@@ -330,10 +327,9 @@ def main():
         return serve(name, case, Path(path), Path(out))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--features", default="", help="of mivox, such as charls")
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=CASES)
     arguments = parser.parse_args()
-    binary, peer = turns.mivox_binary("loading", arguments.features), dicom_rs()
+    binary, peer = turns.mivox_binary("loading"), dicom_rs()
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), arguments.only)
         for case in arguments.only:

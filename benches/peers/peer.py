@@ -92,9 +92,9 @@ def row(peer, first, unit="ms"):
     )
 
 
-def mivox_binary(bench, features=""):
+def mivox_binary(bench):
     """A bench as cargo built it."""
-    return built(bench, "bench", "--bench", bench, "--no-run", "--features", features)
+    return built(bench, "bench", "--bench", bench, "--no-run")
 
 
 def built(name, *command):

@@ -19,34 +19,17 @@ impl Codestream {
     /// # Source
     /// ITU-T T.81 B.1.1.3, B.2.2; T.87 C.1.1 (SOF55 of JPEG-LS).
     pub(super) fn of_jpeg(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes.strip_prefix(&[0xFF, 0xD8])?;
-        loop {
-            let (&[mark, code], after) = rest.split_first_chunk::<2>()?;
-            if mark != 0xFF {
-                return None;
-            }
-            if code == 0xFF {
-                rest = &rest[1..];
-                continue;
-            }
-            let length = usize::from(u16::from_be_bytes(*after.first_chunk::<2>()?));
-            let is_frame = match code {
-                0xC4 | 0xC8 | 0xCC => false,
-                0xC0..=0xCF | 0xF7 => true,
-                _ => false,
-            };
-            if is_frame {
-                let &[_, _, precision, y0, y1, x0, x1, components] = after.first_chunk::<8>()?;
-                return Some(Self {
-                    columns: u32::from(u16::from_be_bytes([x0, x1])),
-                    rows: u32::from(u16::from_be_bytes([y0, y1])),
-                    components: u32::from(components),
-                    precision,
-                    process: code,
-                });
-            }
-            rest = after.get(length.max(2)..)?;
-        }
+        let is_frame =
+            |code| matches!(code, 0xC0..=0xCF | 0xF7) && !matches!(code, 0xC4 | 0xC8 | 0xCC);
+        let (process, segment) = segments(bytes).find(|&(code, _)| is_frame(code))?;
+        let &[precision, y0, y1, x0, x1, components] = segment.first_chunk::<6>()?;
+        Some(Self {
+            columns: u32::from(u16::from_be_bytes([x0, x1])),
+            rows: u32::from(u16::from_be_bytes([y0, y1])),
+            components: u32::from(components),
+            precision,
+            process,
+        })
     }
 
     /// From the SIZ segment, the second of a code stream. A JP2 file around
@@ -82,4 +65,22 @@ impl Codestream {
         }
         Ok(())
     }
+}
+
+/// The segments of a JPEG before its first scan is over: code and what follows the length,
+/// to the end of the bytes where the last is cut.
+///
+/// # Source
+/// ITU-T T.81 B.1.1.2 (fill bytes), B.1.1.4.
+pub(super) fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = bytes.strip_prefix(&[0xFF, 0xD8]).unwrap_or(&[]);
+    std::iter::from_fn(move || {
+        while let [0xFF, 0xFF, ..] = rest {
+            rest = &rest[1..];
+        }
+        let (&[0xFF, code], after) = rest.split_first_chunk::<2>()? else { return None };
+        let length = usize::from(u16::from_be_bytes(*after.first_chunk::<2>()?));
+        rest = after.get(length.max(2)..).unwrap_or(&[]);
+        Some((code, &after[2..length.clamp(2, after.len())]))
+    })
 }

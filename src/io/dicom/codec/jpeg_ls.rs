@@ -1,44 +1,59 @@
-//! JPEG-LS, lossless and near-lossless, of grey images.
+//! JPEG-LS, lossless and near-lossless.
 //!
-//! CharLS, behind the feature `charls`, takes half the time of the decoder in Rust; it is
-//! no default, as it needs CMake to be built.
+//! CharLS: the decoders in Rust take twice its time, and read no colours.
 
-use super::{Codec, Codestream};
+use charls::CharLS;
+
+use super::{
+    Codec,
+    codestream::{Codestream, segments},
+};
 use crate::io::dicom::{DicomError, cells::Cells};
 
+/// Mark of the segment that begins a scan, the number of its components first.
+const SCAN: u8 = 0xDA;
+
 /// # Source
-/// ITU-T T.87.
+/// ITU-T T.87; T.81 B.2.3 (scan header).
 pub(super) fn decode(bytes: &[u8], stream: &Codestream) -> Result<Cells, DicomError> {
-    if stream.components != 1 {
-        return Err(Codec::JpegLs.refused("colours are not supported"));
-    }
-    cells(bytes, stream.columns as usize * stream.rows as usize)
-}
-
-#[cfg(not(feature = "charls"))]
-fn cells(bytes: &[u8], samples: usize) -> Result<Cells, DicomError> {
-    let image = openreadout_codecs::jpegls_decode_limited(bytes, samples * 2)
-        .map_err(|error| Codec::JpegLs.refused(error))?;
-    Ok(of_bytes(image.data, image.bits_per_sample, u16::from_le_bytes))
-}
-
-#[cfg(feature = "charls")]
-fn cells(bytes: &[u8], samples: usize) -> Result<Cells, DicomError> {
     let refused = |error: charls::Error| Codec::JpegLs.refused(error);
     // CharLS takes the memory that it finds to be needed: the size that was compared
     // with the header's must be what it finds.
-    let found = charls::CharLS::default().get_frame_info(bytes).map_err(refused)?;
-    if found.width as usize * found.height as usize != samples || found.component_count != 1 {
+    let found = CharLS::default().get_frame_info(bytes).map_err(refused)?;
+    let size = [found.width, found.height, found.component_count.unsigned_abs()];
+    if size != [stream.columns, stream.rows, stream.components] {
         return Err(Codec::JpegLs.refused("two sizes in the compressed image"));
     }
-    let data = charls::CharLS::default().decode(bytes).map_err(refused)?;
-    Ok(of_bytes(data, found.bits_per_sample.unsigned_abs(), u16::from_ne_bytes))
-}
-
-fn of_bytes(data: Vec<u8>, bits: u32, word: impl Fn([u8; 2]) -> u16) -> Cells {
-    if bits <= 8 {
+    let data = CharLS::default().decode(bytes).map_err(refused)?;
+    let mut cells = if found.bits_per_sample <= 8 {
         Cells::U8(data)
     } else {
-        Cells::U16(data.as_chunks::<2>().0.iter().map(|&pair| word(pair)).collect())
+        Cells::U16(data.as_chunks::<2>().0.iter().map(|&pair| u16::from_ne_bytes(pair)).collect())
+    };
+    // Where each component has a scan of its own, CharLS gives it as a plane.
+    let first_scan = segments(bytes).find(|&(code, _)| code == SCAN);
+    if stream.components > 1 && first_scan.is_some_and(|(_, scan)| scan.first() == Some(&1)) {
+        cells.interleave(stream.components as usize);
+    }
+    Ok(cells)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use charls::FrameInfo;
+
+    use super::*;
+
+    #[test]
+    fn planes_in_scans_of_their_own_become_pixels() {
+        let (width, height) = (5, 3);
+        let planes: Vec<u8> = (0..45).collect();
+        let frame = FrameInfo { width, height, bits_per_sample: 8, component_count: 3 };
+        let bytes = CharLS::default().encode(frame, 0, &planes).unwrap();
+        let cells = decode(&bytes, &Codestream::of_jpeg(&bytes).unwrap()).unwrap();
+        let Cells::U8(found) = cells else { panic!("{cells:?}") };
+        let pixels: Vec<u8> = (0..15).flat_map(|pixel| [pixel, 15 + pixel, 30 + pixel]).collect();
+        assert_eq!(found, pixels);
     }
 }
