@@ -95,6 +95,7 @@ fn series(folder: &Path) -> Vec<Summary> {
             let settings = intensity::Settings {
                 ct_window_hu: [-1000.0, 1000.0],
                 clip_z: 5.0,
+                pet_window_suv: None,
                 percentiles: None,
             };
             let normalisation =

@@ -26,8 +26,12 @@ fn main() {
     };
     let [fixed, moving] = [fixed, moving].map(|path| open_volume(Path::new(path), 0).unwrap());
     let settings = Settings::new(0);
-    let intensity =
-        intensity::Settings { ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0, percentiles: None };
+    let intensity = intensity::Settings {
+        ct_window_hu: [-1000.0, 1000.0],
+        clip_z: 5.0,
+        pet_window_suv: None,
+        percentiles: None,
+    };
     let image = |(voxels, head): &(ndarray::Array3<f32>, mivox::io::image::ImageHead)| {
         Image::new(voxels.clone(), &head.grid, Family::Mr, &intensity, settings.finest_mm).unwrap()
     };

@@ -182,7 +182,7 @@ impl Config {
         }
         let train = raw.train.check(objective, pairs.weights, draw, augment.clone(), raw.seed)?;
         let encoder = raw.encoder.check(folder, expander)?;
-        encoder::of_places(encoder.places(&view), objective.kind, train.batch)?;
+        encoder::of_places(encoder.places(&view), objective.kind)?;
         let tolerance_mm =
             within("evaluate.tolerance_mm", raw.evaluate.tolerance_mm, 0.0, 1000.0, "0 to 1000")?;
         Ok(Self {
@@ -393,16 +393,15 @@ mod tests {
     }
 
     #[test]
-    fn places_are_told_apart_by_info_nce_alone_and_within_memory() {
+    fn places_are_told_apart_by_info_nce_alone() {
         let local = "[encoder]\narchitecture = 'conv-local'\n";
         let view = "[view]\nsize = 64\n";
-        let opened = config(&format!("{LEAST}{view}{local}[train]\nbatch = 32\n")).unwrap();
+        let opened = config(&format!("{LEAST}{view}{local}")).unwrap();
         assert_eq!(opened.encoder.places(&opened.view), 256);
         for (text, words) in [
             ("projection = 8\n", "encoder.projection = 8"),
             ("projector_per = 'modality'\n", "encoder.projector_per"),
             ("heads = 3\n", "encoder.heads = 3"),
-            ("[train]\nbatch = 33\n", "train.batch = 33"),
             ("[objective]\nkind = 'nt-xent'\n", "objective.kind"),
             ("[objective]\nkind = 'vicreg'\n", "objective.kind"),
         ] {

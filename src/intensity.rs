@@ -11,8 +11,11 @@ pub struct Settings {
     pub ct_window_hu: [f32; 2],
     /// Robust z-scores of MR and PET beyond this are cut.
     pub clip_z: f32,
+    /// Lowest and highest standardised uptake of PET that has it; they become −1 and 1.
+    // Left out where there is none, so that results made before still match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pet_window_suv: Option<[f32; 2]>,
     /// In place of z-scores: these percentiles of a scan of MR or PET become −1 and 1.
-    // Left out where there are none, so that results made before still match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentiles: Option<[f32; 2]>,
 }
@@ -59,6 +62,9 @@ const SAMPLE: usize = 200_000;
 /// A CT voxel above this many Hounsfield units is body, below it air or lung.
 const CT_BODY_HU: f32 = -400.0;
 
+/// A PET voxel of more standardised uptake than this is body; resting muscle has some 0.5.
+const PET_BODY_SUV: f32 = 0.2;
+
 /// Between percentiles, a voxel above this share of the way is body.
 const BODY_SHARE: f32 = 0.1;
 
@@ -66,10 +72,11 @@ const BODY_SHARE: f32 = 0.1;
 const NORMAL_IQR: f32 = 1.349;
 
 impl Normalisation {
-    /// The normalisation of a scan `[k, j, i]`, in the unit of its family.
+    /// The normalisation of a scan `[k, j, i]`, in the unit of its family or, of PET, in
+    /// the one that is named in DICOM's words.
     ///
-    /// CT is calibrated: its window maps to −1…1 whatever the scan holds. MR and
-    /// nuclear images have arbitrary units: the foreground (above Otsu's
+    /// CT and PET in `GML` are calibrated: a window maps to −1…1 whatever the scan holds.
+    /// MR and nuclear images have arbitrary units: the foreground (above Otsu's
     /// threshold) is centred at its median and scaled by its interquartile range
     /// / 1.349, the robust z-score. Where half of a scan is dark tissue and the other half
     /// bright, as muscle and fat or a tumour in PET, that threshold lies between the two and
@@ -83,6 +90,7 @@ impl Normalisation {
     pub fn fit(
         voxels: &Array3<f32>,
         family: Family,
+        unit: Option<&str>,
         settings: &Settings,
     ) -> Result<Self, IntensityError> {
         const REQUIRED: usize = 100;
@@ -92,8 +100,12 @@ impl Normalisation {
         if sample.len() < REQUIRED.min(voxels.len().max(1)) {
             return Err(IntensityError::TooFew { finite: sample.len(), required: REQUIRED });
         }
-        if family == Family::Ct {
-            return Ok(Self::of_window(settings.ct_window_hu));
+        match (family, unit, settings.pet_window_suv) {
+            (Family::Ct, ..) => return Ok(Self::of_window(settings.ct_window_hu, CT_BODY_HU)),
+            (Family::Nuclear, Some("GML"), Some(window)) => {
+                return Ok(Self::of_window(window, PET_BODY_SUV));
+            }
+            _ => {}
         }
         sample.sort_by(f32::total_cmp);
         if let Some(percentiles) = settings.percentiles {
@@ -133,17 +145,18 @@ impl Normalisation {
         if !(spread.is_finite() && spread > f32::MIN_POSITIVE) {
             return Err(IntensityError::Blank { spread });
         }
-        Ok(Self { foreground_above: 2.0 * BODY_SHARE - 1.0, ..Self::of_window(ends) })
+        Ok(Self::of_window(ends, ends[0] + BODY_SHARE * spread))
     }
 
-    fn of_window([low, high]: [f32; 2]) -> Self {
+    /// A window, and the intensity above which a voxel belongs to the body.
+    fn of_window([low, high]: [f32; 2], body_above: f32) -> Self {
         let centre = (low + high) / 2.0;
         let scale = (high - low) / 2.0;
         Self {
             centre,
             scale,
             range: [-1.0, 1.0],
-            foreground_above: ((CT_BODY_HU - centre) / scale).clamp(-1.0, 1.0),
+            foreground_above: ((body_above - centre) / scale).clamp(-1.0, 1.0),
             background: -1.0,
         }
     }
@@ -197,8 +210,12 @@ fn otsu(sorted: &[f32]) -> f32 {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings =
-        Settings { ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0, percentiles: None };
+    const SETTINGS: Settings = Settings {
+        ct_window_hu: [-1000.0, 1000.0],
+        clip_z: 5.0,
+        pet_window_suv: None,
+        percentiles: None,
+    };
 
     fn scan(inside: impl Fn(usize) -> f32) -> Array3<f32> {
         Array3::from_shape_fn((20, 20, 20), |(k, j, i)| {
@@ -211,8 +228,8 @@ mod tests {
     fn mr_does_not_depend_on_its_arbitrary_scale() {
         let one = scan(|i| 100.0 + 10.0 * i as f32);
         let other = one.mapv(|v| v * 7.5);
-        let a = Normalisation::fit(&one, Family::Mr, &SETTINGS).unwrap();
-        let b = Normalisation::fit(&other, Family::Mr, &SETTINGS).unwrap();
+        let a = Normalisation::fit(&one, Family::Mr, None, &SETTINGS).unwrap();
+        let b = Normalisation::fit(&other, Family::Mr, None, &SETTINGS).unwrap();
         for (x, y) in one.iter().zip(&other) {
             assert!((a.apply(*x) - b.apply(*y)).abs() < 1e-4);
         }
@@ -225,20 +242,20 @@ mod tests {
     fn percentiles_are_the_ends_of_mr_and_not_of_ct() {
         let ramp = Array3::from_shape_fn((10, 10, 10), |(k, j, i)| (100 * k + 10 * j + i) as f32);
         let settings = Settings { percentiles: Some([10.0, 90.0]), ..SETTINGS };
-        let mr = Normalisation::fit(&ramp, Family::Mr, &settings).unwrap();
+        let mr = Normalisation::fit(&ramp, Family::Mr, None, &settings).unwrap();
         for (value, expected) in [(100.0, -1.0), (899.0, 1.0), (499.5, 0.0), (999.0, 1.0)] {
             assert!((mr.apply(value) - expected).abs() < 1e-3, "{value}: {}", mr.apply(value));
         }
         assert!(mr.apply(170.0) < mr.foreground_above && mr.apply(190.0) > mr.foreground_above);
-        let ct = Normalisation::fit(&ramp, Family::Ct, &settings).unwrap();
+        let ct = Normalisation::fit(&ramp, Family::Ct, None, &settings).unwrap();
         assert_eq!(ct.apply(500.0), 0.5);
         let blank = Array3::from_elem((10, 10, 10), 3.0);
-        assert!(Normalisation::fit(&blank, Family::Mr, &settings).is_err());
+        assert!(Normalisation::fit(&blank, Family::Mr, None, &settings).is_err());
     }
 
     #[test]
     fn ct_is_its_window() {
-        let ct = Normalisation::fit(&scan(|_| 40.0), Family::Ct, &SETTINGS).unwrap();
+        let ct = Normalisation::fit(&scan(|_| 40.0), Family::Ct, None, &SETTINGS).unwrap();
         assert_eq!(ct.apply(-1000.0), -1.0);
         assert_eq!(ct.apply(3000.0), 1.0);
         assert_eq!(ct.apply(0.0), 0.0);
@@ -247,15 +264,29 @@ mod tests {
     }
 
     #[test]
+    fn pet_is_its_window_where_it_is_in_suv() {
+        let uptake = scan(|i| 0.5 * i as f32);
+        let settings = Settings { pet_window_suv: Some([0.0, 5.0]), ..SETTINGS };
+        let pet = |unit| Normalisation::fit(&uptake, Family::Nuclear, unit, &settings).unwrap();
+        let window = pet(Some("GML"));
+        for (value, expected) in [(0.0, -1.0), (2.5, 0.0), (7.0, 1.0)] {
+            assert_eq!(window.apply(value), expected);
+        }
+        assert!(window.apply(0.1) < window.foreground_above);
+        assert!(window.apply(0.3) > window.foreground_above);
+        assert_eq!((pet(Some("BQML")).range, pet(None).range), ([-5.0, 5.0], [-5.0, 5.0]));
+    }
+
+    #[test]
     fn blank_and_unmeasured_scans_are_refused() {
         let blank = Array3::from_elem((10, 10, 10), 3.0);
         assert!(matches!(
-            Normalisation::fit(&blank, Family::Mr, &SETTINGS),
+            Normalisation::fit(&blank, Family::Mr, None, &SETTINGS),
             Err(IntensityError::Blank { .. })
         ));
         let nothing = Array3::from_elem((10, 10, 10), f32::NAN);
         assert!(matches!(
-            Normalisation::fit(&nothing, Family::Ct, &SETTINGS),
+            Normalisation::fit(&nothing, Family::Ct, None, &SETTINGS),
             Err(IntensityError::TooFew { .. })
         ));
     }

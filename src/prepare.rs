@@ -40,9 +40,13 @@ impl Settings {
             None => format!("robust z-score of the foreground cut at {}", self.intensity.clip_z),
             Some([low, high]) => format!("percentiles {low}..{high} to -1..1"),
         };
+        let pet = match self.intensity.pet_window_suv {
+            None => String::new(),
+            Some([low, high]) => format!("; PET {low}..{high} SUV to -1..1"),
+        };
         format!(
             "prepare-2; RAS; {x} x {y} x {z} mm; linear, Gaussian where coarser; CT {low}..{high} HU to -1..1; \
-             MR, PET {others}"
+             MR, PET {others}{pet}"
         )
     }
 }
@@ -225,8 +229,9 @@ pub fn prepare(
     }
     let grid = row.grid().ok_or(ReadError::Incomplete { missing: "geometry" })?;
     let modality: Modality = row.modality.parse()?;
-    let voxels = scan.read(last)?;
-    let normalisation = Normalisation::fit(&voxels, modality.family(), &settings.intensity)?;
+    let (voxels, origin) = scan.read_with_origin(last)?;
+    let normalisation =
+        Normalisation::fit(&voxels, modality.family(), origin.unit, &settings.intensity)?;
     let onto = grid.covering_ras(settings.spacing_mm)?;
     let resampler = Resampler::linear(normalisation.outside());
     let resampled = resampler.resample(voxels.view(), &grid, &onto)?;

@@ -48,8 +48,12 @@ fn open(path: &Path) -> (Array3<f32>, Grid) {
 }
 
 fn image(voxels: Array3<f32>, grid: &Grid) -> Image {
-    let intensity =
-        intensity::Settings { ct_window_hu: [-1000.0, 1000.0], clip_z: 5.0, percentiles: None };
+    let intensity = intensity::Settings {
+        ct_window_hu: [-1000.0, 1000.0],
+        clip_z: 5.0,
+        pet_window_suv: None,
+        percentiles: None,
+    };
     Image::new(voxels, grid, Family::Mr, &intensity, Settings::new(0).finest_mm).unwrap()
 }
 

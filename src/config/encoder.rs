@@ -154,19 +154,10 @@ impl RawEncoder {
     }
 }
 
-/// Most rows of scores: a quarter of a gigabyte, and the loss holds a few such.
-const MOST_ROWS: f64 = 8192.0;
-
-/// Whether an objective over batches of so many pairs can look at so many places.
-pub(super) fn of_places(places: usize, kind: Objective, batch: usize) -> Result<(), ConfigError> {
-    if places == 1 {
-        return Ok(());
-    }
+/// Whether an objective can look at so many places.
+pub(super) fn of_places(places: usize, kind: Objective) -> Result<(), ConfigError> {
     let range = "\"info-nce\" for the encoder \"conv-local\", which is told apart place by place";
-    require("objective.kind", &kind, kind.sees_places(), range)?;
-    let rows = batch as f64 * places as f64;
-    let range = "smaller, or encoder.patch larger: pairs times places are at most 8192";
-    require("train.batch", &batch, rows <= MOST_ROWS, range)
+    require("objective.kind", &kind, places == 1 || kind.sees_places(), range)
 }
 
 /// Whether each modality has one of its own.

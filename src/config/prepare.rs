@@ -11,6 +11,7 @@ pub(super) struct RawPrepare {
     pub spacing_mm: [f64; 3],
     pub ct_window_hu: [f32; 2],
     pub clip_z: f32,
+    pub pet_window_suv: Option<[f32; 2]>,
     pub percentiles: Option<[f32; 2]>,
 }
 
@@ -20,6 +21,7 @@ impl Default for RawPrepare {
             spacing_mm: [2.0; 3],
             ct_window_hu: [-1000.0, 1000.0],
             clip_z: 5.0,
+            pet_window_suv: None,
             percentiles: None,
         }
     }
@@ -27,8 +29,12 @@ impl Default for RawPrepare {
 
 impl RawPrepare {
     pub fn check(&self) -> Result<Settings, ConfigError> {
+        let ordered = "two numbers, the lower first";
         let [low, high] = self.ct_window_hu;
-        require("prepare.ct_window_hu", &[low, high], low < high, "two numbers, the lower first")?;
+        require("prepare.ct_window_hu", &[low, high], low < high, ordered)?;
+        if let Some([low, high]) = self.pet_window_suv {
+            require("prepare.pet_window_suv", &[low, high], low < high, ordered)?;
+        }
         for spacing in self.spacing_mm {
             within("prepare.spacing_mm", spacing, 0.05, 50.0, "0.05 to 50 each")?;
         }
@@ -43,6 +49,7 @@ impl RawPrepare {
             intensity: intensity::Settings {
                 ct_window_hu: self.ct_window_hu,
                 clip_z: self.clip_z,
+                pet_window_suv: self.pet_window_suv,
                 percentiles: self.percentiles,
             },
         })

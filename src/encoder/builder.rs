@@ -171,6 +171,23 @@ impl<'a> Builder<'a> {
         Ok(self.g.conv(x, weight, None, 1, sliding)?)
     }
 
+    /// As [`Builder::conv`], with a bias for each channel: where no normalisation follows.
+    pub fn conv_with_bias(
+        &mut self,
+        x: Value,
+        name: &str,
+        outputs: usize,
+        kernel: &[usize],
+        sliding: &Sliding,
+    ) -> Result<Value, EncoderError> {
+        let x = self.conv(x, name, outputs, kernel, sliding)?;
+        let bias = Parameter::new(format!("{name}.bias"), &[outputs], false);
+        let bias = self.parameter(bias, Init::Constant(0.0))?;
+        let over = [&[outputs][..], &vec![1; kernel.len()]].concat();
+        let bias = self.g.reshape(bias, &over)?;
+        Ok(self.g.add(x, bias)?)
+    }
+
     fn scale_and_bias(&mut self, name: &str, n: usize) -> Result<(Value, Value), EncoderError> {
         let scale = Parameter::new(format!("{name}.weight"), &[n], false);
         let scale = self.parameter(scale, Init::Constant(1.0))?;

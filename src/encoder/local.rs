@@ -7,7 +7,8 @@
 //! Vectors of places, learned by contrast: Pielawski et al. 2020, *CoMIR: Contrastive
 //! multimodal image representation for registration*, § 2; Wang et al. 2021, *Dense
 //! contrastive learning for self-supervised visual pre-training*, § 3.2. The network is
-//! plain: 3 × 3 convolutions with group normalisation (Wu and He 2018).
+//! plain: 3 × 3 convolutions, group normalisation (Wu and He 2018) in the last of them. Before
+//! it would make what a pixel looks like depend on how much of the view is air.
 
 use onnx_grad::{Sliding, Value};
 
@@ -15,10 +16,10 @@ use super::{EncoderError, builder::Builder};
 
 /// Channels before the first halving; every halving doubles them.
 const WIDTH: usize = 16;
-/// Keeps the length of a place's vector away from zero.
-const EPSILON: f32 = 1e-12;
 /// Groups of channels that are normalised together.
 const GROUPS: usize = 8;
+/// Keeps the length of a place's vector away from zero.
+const EPSILON: f32 = 1e-12;
 
 /// A convolutional network that keeps places apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -39,14 +40,21 @@ impl Local {
     /// row, each of length one, so that the cosine of two embeddings is the mean of those
     /// of their places.
     pub(super) fn forward(&self, b: &mut Builder, views: Value) -> Result<Value, EncoderError> {
-        let mut x = views;
+        // What a window cuts off at its lower end, air, is −1: it becomes what convolutions
+        // take to lie around the view.
+        let one = b.g.scalar(1.0);
+        let mut x = b.g.add(views, one)?;
         let halvings = self.patch.trailing_zeros() as usize;
-        for n in 0..=halvings {
-            let stride = if n < halvings { 2 } else { 1 };
-            x = layer(b, x, &format!("layer{n}.0"), WIDTH << n, 1)?;
-            x = layer(b, x, &format!("layer{n}.1"), WIDTH << n, stride)?;
+        for n in 0..halvings {
+            for (m, stride) in [1, 1, 2].into_iter().enumerate() {
+                x = conv(b, x, &format!("layer{n}.{m}"), WIDTH << n, stride)?;
+                x = b.g.relu(x)?;
+            }
         }
-        let x = b.conv(x, "place", self.dim, &[1, 1], &Sliding::unit(2))?;
+        x = conv(b, x, "last", WIDTH << halvings, 1)?;
+        x = b.group_norm(x, "norm", GROUPS)?;
+        x = b.g.relu(x)?;
+        let x = b.conv_with_bias(x, "place", self.dim, &[1, 1], &Sliding::unit(2))?;
         let [views, places] = [b.g.shape(x)[0], b.g.shape(x)[2] * b.g.shape(x)[3]];
         let x = b.g.transpose(x, &[0, 2, 3, 1])?;
         let x = b.g.reshape(x, &[views * places, self.dim])?;
@@ -59,7 +67,7 @@ impl Local {
     }
 }
 
-fn layer(
+fn conv(
     b: &mut Builder,
     x: Value,
     name: &str,
@@ -72,7 +80,5 @@ fn layer(
         pads_after: vec![1; 2],
         ..Sliding::unit(2)
     };
-    let x = b.conv(x, &format!("{name}.conv"), channels, &[3, 3], &sliding)?;
-    let x = b.group_norm(x, &format!("{name}.norm"), GROUPS)?;
-    Ok(b.g.relu(x)?)
+    b.conv_with_bias(x, name, channels, &[3, 3], &sliding)
 }

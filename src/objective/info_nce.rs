@@ -11,6 +11,10 @@ use super::{
     normalised, scores,
 };
 
+/// Most places of a batch that are compared: their scores take 16 MiB, and the loss holds
+/// several such.
+const MOST_ROWS: usize = 2048;
+
 /// Who picks whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Sides {
@@ -59,7 +63,8 @@ pub(super) fn info_nce(g: &mut Graph, inputs: &Inputs, sides: Sides) -> Result<L
     mean_of(g, [forward, backward])
 }
 
-/// The inputs with the places of all pairs as pairs of their own, `[K · L, P / L]`.
+/// The inputs with places of all pairs as pairs of their own, `[K · L, P / L]` or fewer
+/// rows.
 ///
 /// What may not stand against an anchor, and what shares its positive mass, is the same
 /// place of another pair: what lies elsewhere in the view is other anatomy, also where
@@ -69,11 +74,18 @@ pub(super) fn info_nce(g: &mut Graph, inputs: &Inputs, sides: Sides) -> Result<L
 /// Wang et al. 2021, *Dense contrastive learning for self-supervised visual pre-training*,
 /// eq. 2, with the places of one grid in mm as correspondence.
 fn of_places(g: &mut Graph, inputs: &Inputs) -> Result<Inputs, Error> {
-    let places = inputs.places;
     let [pairs, width] = [g.shape(inputs.anchors)[0], g.shape(inputs.anchors)[1]];
+    let compared = compared(inputs.places, pairs);
+    let places = compared.len();
     let rows = pairs * places;
-    let anchors = g.reshape(inputs.anchors, &[rows, width / places])?;
-    let positives = g.reshape(inputs.positives, &[rows, width / places])?;
+    let kept = g.constant_i64(&[places], &compared)?;
+    let of_place = width / inputs.places;
+    let [anchors, positives] = [inputs.anchors, inputs.positives].map(|all| {
+        let all = g.reshape(all, &[pairs, inputs.places, of_place])?;
+        let kept = g.gather(all, kept, 1)?;
+        g.reshape(kept, &[rows, of_place])
+    });
+    let (anchors, positives) = (anchors?, positives?);
     let mut same = vec![0.0; places * places];
     same.iter_mut().step_by(places + 1).for_each(|same| *same = 1.0);
     let same = g.constant_f32(&[1, places, 1, places], &same)?;
@@ -88,6 +100,18 @@ fn of_places(g: &mut Graph, inputs: &Inputs) -> Result<Inputs, Error> {
     let targets = at_same(g, inputs.targets)?;
     let allowed = g.sub(one, left_out)?;
     Ok(Inputs { anchors, positives, targets, allowed, places: 1, ..*inputs })
+}
+
+/// Which places of a square view are compared: every nth to either side, so that a batch
+/// has at most [`MOST_ROWS`] of them. Batches are moved about, so all anatomy is met.
+fn compared(places: usize, pairs: usize) -> Vec<i64> {
+    if pairs * places <= MOST_ROWS {
+        return (0..places as i64).collect();
+    }
+    let side = places.isqrt();
+    let step = (1..side).find(|&n| pairs * side.div_ceil(n).pow(2) <= MOST_ROWS).unwrap_or(side);
+    let along = || (step / 2..side).step_by(step);
+    along().flat_map(|row| along().map(move |column| (row * side + column) as i64)).collect()
 }
 
 /// The bound ln K − loss in nats of symmetric InfoNCE of rows in memory, `[K, P]`
@@ -165,6 +189,15 @@ mod tests {
         let mut unlike = vec![0.0; 16];
         unlike.iter_mut().step_by(5).for_each(|v| *v = 1.0);
         assert!((info_nce_bound(&unlike, &unlike, 4, 0.05, None) - 4f64.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn of_many_places_every_nth_is_compared() {
+        assert_eq!(compared(3, 4), [0, 1, 2]);
+        assert_eq!(compared(64, 32).len(), 64);
+        assert_eq!(compared(16, 500), [5, 7, 13, 15]);
+        assert_eq!(compared(25, MOST_ROWS), [12]);
+        assert_eq!(compared(256, 32).len(), 64);
     }
 
     #[test]

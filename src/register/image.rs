@@ -61,7 +61,7 @@ impl Image {
         intensity: &intensity::Settings,
         finest_mm: f64,
     ) -> Result<Self, RegisterError> {
-        let normalisation = Normalisation::fit(&voxels, family, intensity)?;
+        let normalisation = Normalisation::fit(&voxels, family, None, intensity)?;
         voxels.par_mapv_inplace(|value| normalisation.apply(value));
         Self::of_normalised(
             voxels.view(),
