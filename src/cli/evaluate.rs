@@ -1,6 +1,6 @@
 //! `mivox evaluate`
 
-use super::job::{Job, say};
+use super::job::{Job, counted, say};
 use crate::{
     embed::Embedder,
     encoder::Encoder,
@@ -30,9 +30,17 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
         train::metadata(&recipe, "untrained", config.seed, config.evaluate.temperature),
     )?;
     let volumes = job.volumes()?;
+    let trained = Embedder::of_results(&runtime, job.run_folder(), config.encoder.own, &recipe)?;
+    let all = pairs.len();
+    pairs.retain(|PairRow { anchor_modality, positive_modality, .. }| {
+        trained.check([anchor_modality.as_str(), positive_modality].into_iter()).is_ok()
+    });
+    if pairs.len() < all {
+        let left = counted(all - pairs.len(), "pair");
+        say("evaluate", &format!("{left} left out: a modality that nobody trained on was seen"));
+    }
     let progress = Progress::new("evaluate", "encoders", 2);
     let mut rows = floors(&volumes, &pairs, &config.view, &config.evaluate)?;
-    let trained = Embedder::of_results(&runtime, job.run_folder(), config.encoder.own, &recipe)?;
     let mut settings = config.evaluate.clone();
     // one that was learned or ran on a schedule; the same for both encoders
     settings.temperature = trained.temperature().unwrap_or(settings.temperature);

@@ -67,6 +67,9 @@ pub(super) fn run_with_sheet(job: &Job, args: &SheetArgs) -> anyhow::Result<bool
 fn cells(job: &Job, pairs: &[PairRow], count: usize) -> anyhow::Result<Vec<PairCell>> {
     let config = &job.config;
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+    // The sheet is one batch: what is moved alike there is moved alike here.
+    let mut shared = rng.clone();
+    shared.set_stream(1);
     let kinds: Vec<Vec<&PairRow>> = Kind::ALL
         .into_iter()
         .map(|kind| pairs.iter().filter(|pair| pair.is(kind)).collect::<Vec<_>>())
@@ -79,7 +82,7 @@ fn cells(job: &Job, pairs: &[PairRow], count: usize) -> anyhow::Result<Vec<PairC
         let mut drawn = of_kind.iter().copied().sample(&mut rng, share);
         drawn.sort_by_key(|pair| (&pair.subject, &pair.anchor_series));
         for pair in drawn {
-            cells.push(cell(job, &volumes, pair, &mut rng)?);
+            cells.push(cell(job, &volumes, pair, &mut rng, &shared)?);
         }
     }
     Ok(cells)
@@ -90,12 +93,11 @@ fn cell(
     volumes: &Volumes,
     pair: &PairRow,
     rng: &mut ChaCha8Rng,
+    shared: &ChaCha8Rng,
 ) -> anyhow::Result<PairCell> {
     let config = &job.config;
     let size = config.view.size;
     let mut sides = [Vec::new(), Vec::new()];
-    let mut shared = rng.clone();
-    shared.set_stream(rng.get_stream() + 1);
     for (side, pictures) in Side::BOTH.into_iter().zip(&mut sides) {
         let mut values = vec![0.0; config.view.voxels()];
         let changes =

@@ -122,3 +122,6 @@ fn sample(
         allowed: mask.allowed,
     })
 }
+
+#[cfg(test)]
+mod tests;

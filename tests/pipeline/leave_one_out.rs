@@ -59,6 +59,21 @@ fn each_subject_is_looked_for_by_encoders_that_never_saw_it() {
 }
 
 #[test]
+fn a_modality_that_only_the_one_left_out_has_is_left_out_of_the_evaluation() {
+    let source = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
+    let rest = SMALL.replace("projection = 16", "projection = 16\nper = 'modality'");
+    let place = Workplace::new(&Pipeline { sources: source, rest: &rest });
+    phantom(place.folder.path(), &["--subjects", "2", "--sessions", "1", "--seed", "5"]);
+    let scans = place.path("phantom").join("**/*T2w.nii.gz");
+    let mut scans: Vec<_> = glob::glob(scans.to_str().unwrap()).unwrap().flatten().collect();
+    assert_eq!(scans.len(), 2);
+    std::fs::remove_file(scans.remove(0)).unwrap();
+    let output = place.run(&["leave-one-out"], 0);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("left out: a modality that nobody trained on"), "{said}");
+}
+
+#[test]
 fn one_subject_cannot_be_left_out() {
     let source = "[[source]]\nname = 'phantom'\npath = 'phantom'\n";
     let place = Workplace::new(&Pipeline { sources: source, rest: SMALL });
