@@ -10,7 +10,7 @@ export CMAKE := $(CURDIR)/.venv/bin/cmake
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load bench-index bench-register bench-sampling
+.PHONY: help setup build samples demo test conformance hostile fuzz lint check exports bench bench-load bench-index bench-register bench-sampling ablation
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,16 @@ bench-index: setup .venv-torch/.installed ## time an index over a million files 
 
 bench-sampling: setup ## time a view as training samples it
 	cargo bench --locked --bench sampling
+
+SARCOMA ?= ../shared/scans/sarcoma/cropped
+MS ?= ../shared/scans/ms/longitudinal
+
+ablation: setup build ## say which choices of the pipelines on patients matter: SARCOMA=FOLDER MS=FOLDER
+	.venv/bin/python benches/ablation.py pipelines/sarcoma-pet-ct-mr.toml --input $(SARCOMA) \
+	  --out data/ablation/choices --mivox $(MIVOX) --jobs 2
+	.venv/bin/python benches/ablation.py pipelines/ms-longitudinal.toml --input $(MS) \
+	  --pattern "{subject}/study{session}_{modality}.nii.gz" --variants objectives \
+	  --out data/ablation/objectives --mivox $(MIVOX) --jobs 2
 
 bench-register: setup .venv-torch/.installed ## time rigid alignment beside SimpleITK's, on ../shared/scans
 	.venv-torch/bin/python benches/peers/register.py $(BENCH)

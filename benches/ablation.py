@@ -70,7 +70,7 @@ METRICS = ["retrieval_top1_centred", "retrieval_top1"]
 
 def folds(arguments, name, keys):
     """The evaluations of a variant's folds, one table each; none where it failed."""
-    out = arguments.out / "".join(c if c.isalnum() else "-" for c in name)
+    out = arguments.out / "".join(c if c.isalnum() else "-" for c in f"{name} {arguments.seeds}")
     keys = ["threads=1", *keys, *arguments.set]
     command = [
         arguments.mivox, "leave-one-out", arguments.pipeline, "--input", arguments.input,
@@ -91,6 +91,7 @@ def across(table, metric, encoder):
     return table.filter(
         (pl.col("metric") == metric)
         & pl.col("pair").str.contains("→")
+        & (pl.col("pair").str.extract("(.*)→") != pl.col("pair").str.extract("→(.*)"))
         & (pl.col("encoder") == encoder)
     )["value"].mean()
 

@@ -99,7 +99,7 @@ fn series(folder: &Path) -> Vec<Summary> {
                 percentiles: None,
             };
             let normalisation =
-                Normalisation::fit(&voxels, found.modality.family(), &settings).unwrap();
+                Normalisation::fit(&voxels, found.modality.family(), None, &settings).unwrap();
             let onto = found.grid.covering_ras([1.0; 3]).unwrap();
             let resampler = Resampler::linear(normalisation.outside());
             let mut prepared = resampler.resample(voxels.view(), &found.grid, &onto).unwrap();

@@ -19,7 +19,7 @@ use crate::{
     view::{self, Augments, ViewError, Volumes},
 };
 
-pub use geometry::{alignment, rank_me, uniformity};
+pub use geometry::{alignment, rank_me, rank_me_of_sides, uniformity, uniformity_of_sides};
 pub use retrieval::{Retrieval, retrieval};
 use retrieval::{TOP1, TOP1_CENTRED, TOP1_OF_PROJECTIONS, centred};
 
@@ -192,6 +192,10 @@ pub fn evaluate(
                 }));
             }
         }
+        if group.pairs.len() < 2 {
+            continue;
+        }
+        let sides = [embedded.anchors.as_slice(), &embedded.positives];
         for (metric, value, remark) in [
             (
                 "alignment",
@@ -200,12 +204,12 @@ pub fn evaluate(
             ),
             (
                 "uniformity",
-                uniformity(&embedded.anchors, width),
+                uniformity_of_sides(sides, width),
                 "lower is spread more evenly over the sphere",
             ),
             (
                 "rank_me",
-                rank_me(&embedded.anchors, width),
+                rank_me_of_sides(sides, width),
                 "effective rank of the embeddings; higher uses more of them",
             ),
         ] {
@@ -246,8 +250,8 @@ fn thin(pairs: &mut Vec<&PairRow>) {
     });
 }
 
-/// All pairs of the first series that together have at most [`MOST_PAIRS`]: a
-/// gallery with holes would make retrieval easier.
+/// All pairs of the first series until there are [`MOST_PAIRS`]: a gallery with holes would
+/// make retrieval easier.
 fn keep_whole_series(pairs: &mut Vec<&PairRow>) {
     let mut kept = 0;
     let mut last = (String::new(), String::new());

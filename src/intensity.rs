@@ -60,10 +60,10 @@ pub enum IntensityError {
 const SAMPLE: usize = 200_000;
 
 /// A CT voxel above this many Hounsfield units is body, below it air or lung.
-const CT_BODY_HU: f32 = -400.0;
+pub(crate) const CT_BODY_HU: f32 = -400.0;
 
 /// A PET voxel of more standardised uptake than this is body; resting muscle has some 0.5.
-const PET_BODY_SUV: f32 = 0.2;
+pub(crate) const PET_BODY_SUV: f32 = 0.2;
 
 /// Between percentiles, a voxel above this share of the way is body.
 const BODY_SHARE: f32 = 0.1;
@@ -94,7 +94,7 @@ impl Normalisation {
         settings: &Settings,
     ) -> Result<Self, IntensityError> {
         const REQUIRED: usize = 100;
-        let stride = voxels.len().div_ceil(SAMPLE).max(1);
+        let stride = stride(voxels.dim());
         let mut sample: Vec<f32> =
             voxels.iter().step_by(stride).copied().filter(|v| v.is_finite()).collect();
         if sample.len() < REQUIRED.min(voxels.len().max(1)) {
@@ -173,6 +173,18 @@ impl Normalisation {
     pub fn outside(&self) -> f32 {
         self.background * self.scale + self.centre
     }
+}
+
+/// Every how many voxels of a volume `[k, j, i]` are read: never so that all of them are of a
+/// few columns.
+fn stride((nk, nj, ni): (usize, usize, usize)) -> usize {
+    const COLUMNS: usize = 32;
+    fn common(a: usize, b: usize) -> usize {
+        if b == 0 { a } else { common(b, a % b) }
+    }
+    let least = (nk * nj * ni).div_ceil(SAMPLE).max(1);
+    let met = |stride| ni / common(stride, ni).max(1);
+    (least..least + ni.max(1)).find(|&n| met(n) >= ni.min(COLUMNS)).unwrap_or(least)
 }
 
 /// Otsu's threshold of sorted values: the split into two classes with the
@@ -275,6 +287,25 @@ mod tests {
         assert!(window.apply(0.1) < window.foreground_above);
         assert!(window.apply(0.3) > window.foreground_above);
         assert_eq!((pet(Some("BQML")).range, pet(None).range), ([-5.0, 5.0], [-5.0, 5.0]));
+    }
+
+    #[test]
+    fn a_sample_is_of_many_columns() {
+        for (shape, expected) in [
+            ((500, 400, 400), 401),
+            ((195, 512, 512), 257),
+            ((312, 320, 320), 161),
+            ((277, 240, 240), 81),
+            ((59, 158, 174), 9),
+            ((20, 20, 20), 1),
+        ] {
+            assert_eq!(stride(shape), expected, "{shape:?}");
+        }
+        // Air in the first column alone, where every 400th voxel lies.
+        let scan = Array3::from_shape_fn((500, 400, 400), |(k, j, i)| {
+            if i == 0 { 0.0 } else { (k % 7 + j % 5 + i % 3) as f32 }
+        });
+        assert!(Normalisation::fit(&scan, Family::Mr, None, &SETTINGS).is_ok());
     }
 
     #[test]

@@ -117,6 +117,15 @@ pub enum TrainError {
         /// Training pairs.
         pairs: usize,
     },
+    /// MoCo, and a modality of its own encoder or projector whose views are keys alone.
+    #[error(
+        "with the objective \"moco\" only anchors are trained on, and {modality} is none in a batch: \
+         set encoder.per and encoder.projector_per to \"all\", or give pairs.augmented a weight"
+    )]
+    NeverAnchor {
+        /// The modality.
+        modality: String,
+    },
     /// A gradient cache, and encoders or projectors of modalities.
     #[error(
         "train.gradient_cache needs one encoder and one projector for all modalities: \
@@ -203,6 +212,14 @@ pub fn train(
     let sampler = sampler?.with_queue(settings.objective.kind.queue_len());
     for remark in sampler.remarks() {
         progress.note(&format!("WARNING: {remark}"));
+    }
+    if let Objective::Moco { .. } = settings.objective.kind {
+        let anchors: BTreeSet<&str> =
+            sampler.slots().iter().map(|slot| slot.anchor_modality.as_str()).collect();
+        let positives = sampler.slots().iter().map(|slot| slot.positive_modality.as_str());
+        if let Some(modality) = positives.into_iter().find(|modality| !anchors.contains(modality)) {
+            return Err(TrainError::NeverAnchor { modality: modality.to_owned() });
+        }
     }
     let towers = Towers::new(task.encoder, &modalities(&sampler))?;
     let rows = rows(&towers, &sampler, settings.batch);
@@ -393,49 +410,4 @@ pub fn metadata(
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// Settings for tests of what needs some of them.
-    pub(crate) fn settings() -> Settings {
-        Settings {
-            steps: 100,
-            batch: 8,
-            accumulate: 1,
-            gradient_cache: 0,
-            optimizer: OptimizerKind::AdamW,
-            precision: Precision::F32,
-            learning_rate: 1.0,
-            warmup: 10,
-            weight_decay: 0.0,
-            objective: objective::Settings {
-                kind: Objective::NtXent,
-                temperature: objective::Temperature::Fixed(0.1),
-            },
-            clip_norm: 1.0,
-            checkpoint_every: 10,
-            weights: Weights { augmented: 1.0, ..Weights::default() },
-            draw: Draw {
-                distance_law: crate::pairing::DistanceLaw::Uniform,
-                max_subject_share: 1.0,
-                rules: crate::pairing::mask::Rules {
-                    within_mm: 0.0,
-                    unplaced: false,
-                    subject: false,
-                    template_mm: 0.0,
-                    soft_positives_mm: 0.0,
-                    plane: view::Plane::Axial,
-                },
-            },
-            augment: Augments::default(),
-            seed: 0,
-        }
-    }
-
-    #[test]
-    fn metadata_holds_the_recipe() {
-        let metadata = metadata("axial", "abc", 7, 0.1);
-        assert!(metadata.contains(&(encoder::RECIPE.to_owned(), "axial".to_owned())));
-        assert!(metadata.contains(&(encoder::SEED.to_owned(), "7".to_owned())));
-    }
-}
+pub(crate) mod tests;

@@ -6,7 +6,7 @@ mod settings;
 mod stack;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
 };
 
@@ -109,10 +109,15 @@ impl Volumes {
     }
 
     /// The same volumes, where those of some sources lie in the template that
-    /// stands beside the source's name.
+    /// stands beside the source's name, but for series that an alignment refused.
     #[must_use]
-    pub fn in_templates(mut self, templates: &BTreeMap<String, String>) -> Self {
-        for volume in self.by_series.values_mut() {
+    pub fn in_templates(
+        mut self,
+        templates: &BTreeMap<String, String>,
+        refused: &BTreeSet<String>,
+    ) -> Self {
+        let placed = |volume: &&mut Prepared| !refused.contains(&volume.row.series);
+        for volume in self.by_series.values_mut().filter(placed) {
             if let Some(template) = templates.get(&volume.row.source) {
                 volume.world = format!("{TEMPLATE}{template}");
             }

@@ -1,5 +1,7 @@
 //! `mivox evaluate`
 
+use anyhow::bail;
+
 use super::job::{Job, counted, say};
 use crate::{
     embed::Embedder,
@@ -38,6 +40,9 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
     if pairs.len() < all {
         let left = counted(all - pairs.len(), "pair");
         say("evaluate", &format!("{left} left out: a modality that nobody trained on was seen"));
+        if pairs.is_empty() {
+            bail!("no held-out pair is of modalities that were trained on");
+        }
     }
     let progress = Progress::new("evaluate", "encoders", 2);
     let mut rows = floors(&volumes, &pairs, &config.view, &config.evaluate)?;

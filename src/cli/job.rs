@@ -1,6 +1,7 @@
 //! One command's work on one results folder.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -19,6 +20,7 @@ use crate::{
     durable::{Lock, Stamp, sha256_hex},
     pairing::Split,
     prepare::VolumeRow,
+    register::REFUSED,
     stop,
     study::Pseudonymizer,
     table,
@@ -32,6 +34,8 @@ pub(super) struct Job {
     /// Where the stages from the pairs on write; the results folder itself, but for
     /// the folds of a cross-validation.
     run: PathBuf,
+    /// The seed of what all folds share.
+    pub cohort_seed: u64,
     /// The only subject that is held out, in place of a share of them.
     held_out: Option<String>,
     _lock: Arc<Lock>,
@@ -63,7 +67,8 @@ impl Job {
         let lock = Lock::take(&config.out)?;
         let run = config.out.clone();
         let fail_first = args.fail_first;
-        Ok(Self { config, fail_first, run, held_out: None, _lock: Arc::new(lock) })
+        let cohort_seed = config.seed;
+        Ok(Self { config, fail_first, run, cohort_seed, held_out: None, _lock: Arc::new(lock) })
     }
 
     /// The same cohort with one subject held out and a seed of its own; its pairs,
@@ -74,6 +79,7 @@ impl Job {
             config: self.config.clone().with_seed(seed),
             fail_first: self.fail_first,
             run,
+            cohort_seed: self.cohort_seed,
             held_out: Some(subject.to_owned()),
             _lock: Arc::clone(&self._lock),
         }
@@ -139,13 +145,16 @@ impl Job {
     /// The prepared volumes, mapped, each subject's in one world where the pipeline
     /// asks for alignment.
     pub fn volumes(&self) -> anyhow::Result<Volumes> {
+        let mut refused = BTreeSet::new();
         let volumes = match register::alignments(self)? {
             Some(alignments) => {
+                let rows = alignments.iter().filter(|row| row.status == REFUSED);
+                refused.extend(rows.map(|row| row.series.clone()));
                 Volumes::open_aligned(&self.config.out, self.volume_rows()?, &alignments)?
             }
             None => self.volumes_as_scanned()?,
         };
-        Ok(volumes.in_templates(&self.config.pairs.templates))
+        Ok(volumes.in_templates(&self.config.pairs.templates, &refused))
     }
 
     /// The prepared volumes, mapped, in the coordinates of their scanner.

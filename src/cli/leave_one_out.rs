@@ -84,11 +84,8 @@ pub(super) fn run(args: &LeaveOneOutArgs) -> anyhow::Result<End> {
             );
             durable::create_folder(&fold.run_path(""))?;
             pairs::run(&fold)?;
-            if !has_places(&fold)? {
-                say(
-                    "fold",
-                    "nothing of it is seen twice, so that nothing can be looked for: passed over",
-                );
+            if let Some(reason) = nothing_to_look_for(&fold)? {
+                say("fold", &format!("{reason}, so that nothing can be looked for: passed over"));
                 continue;
             }
             let stages: [fn(&Job) -> anyhow::Result<bool>; 2] =
@@ -108,11 +105,25 @@ pub(super) fn run(args: &LeaveOneOutArgs) -> anyhow::Result<End> {
     job.end(true)
 }
 
-/// Whether the subject left out has a place that is seen in two images.
-fn has_places(fold: &Job) -> anyhow::Result<bool> {
+/// Why no place of the subject left out can be looked for, if so.
+fn nothing_to_look_for(fold: &Job) -> anyhow::Result<Option<&'static str>> {
     let pairs: Vec<PairRow> = table::read(&fold.run_path("pairs.parquet"))?;
-    let of_places = |pair: &PairRow| pair.is(Kind::CrossModality) || pair.is(Kind::Longitudinal);
-    Ok(pairs.iter().any(|pair| pair.split == HELD_OUT && of_places(pair)))
+    let (left_out, others): (Vec<_>, Vec<_>) =
+        pairs.iter().partition(|pair| pair.split == HELD_OUT);
+    let of = |pair: &'_ PairRow| [pair.anchor_modality.clone(), pair.positive_modality.clone()];
+    let known: BTreeSet<String> = others.iter().flat_map(|pair| of(pair)).collect();
+    let mut twice =
+        left_out.iter().filter(|pair| pair.is(Kind::CrossModality) || pair.is(Kind::Longitudinal));
+    let own = fold.config.encoder.own.encoder;
+    Ok(if others.is_empty() {
+        Some("the others have no pair to learn from")
+    } else if twice.clone().next().is_none() {
+        Some("nothing of it is seen twice")
+    } else if own && !twice.any(|pair| of(pair).iter().all(|modality| known.contains(modality))) {
+        Some("the others lack a modality of what is seen twice")
+    } else {
+        None
+    })
 }
 
 /// The cells of two modalities and a subject, by metric and encoder.

@@ -34,7 +34,7 @@ pub(super) fn run(job: &Job) -> anyhow::Result<bool> {
         return Ok(true);
     }
     stamp.clear()?;
-    let settings = Settings::new(job.config.seed);
+    let settings = Settings::new(job.cohort_seed);
     let rows = job.volume_rows()?;
     let links: Vec<Link> = table::read(&job.path("linkage.parquet"))?;
     let wanted: BTreeSet<&str> = rows.iter().map(|row| row.series.as_str()).collect();
@@ -102,7 +102,7 @@ pub(super) fn alignments(job: &Job) -> anyhow::Result<Option<Vec<AlignmentRow>>>
 }
 
 fn stamp(job: &Job) -> anyhow::Result<Stamp> {
-    let depends = (job.config.register, Settings::new(job.config.seed));
+    let depends = (job.config.register, Settings::new(job.cohort_seed));
     job.stamp(STAGE, Some("prepare"), &depends)
 }
 

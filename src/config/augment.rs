@@ -40,11 +40,15 @@ impl<'de> Deserialize<'de> for RawAugment {
             Some(Value::Table(moves)) => Some(of_batch(&moves).map_err(D::Error::custom)?),
             _ => None,
         };
-        let mut of = Vec::new();
+        let mut of: Vec<(Modality, RawChanges)> = Vec::new();
         for (name, value) in below {
             let Ok(modality) = name.parse() else {
                 return Err(D::Error::custom(format!("augment.{name}: no modality of that name")));
             };
+            if of.iter().any(|&(known, _)| known == modality) {
+                let words = "another table is of the same modality";
+                return Err(D::Error::custom(format!("augment.{name}: {words}")));
+            }
             let mut merged = all.clone();
             if let Value::Table(other) = value {
                 merged.extend(other);

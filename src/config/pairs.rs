@@ -88,7 +88,7 @@ impl RawPairs {
             weights.context,
         ];
         for weight in each {
-            within("pairs weights", weight, 0.0, 1e6, "0 or more")?;
+            within("pairs weights", weight, 0.0, 1e6, "0 to 1e6")?;
         }
         let any = each.iter().any(|&weight| weight > 0.0);
         require("pairs weights", &each, any, "above 0 for one kind at least")?;

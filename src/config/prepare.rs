@@ -3,7 +3,10 @@
 use serde::Deserialize;
 
 use super::{ConfigError, require, within};
-use crate::{intensity, prepare::Settings};
+use crate::{
+    intensity::{self, CT_BODY_HU, PET_BODY_SUV},
+    prepare::Settings,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,11 +32,15 @@ impl Default for RawPrepare {
 
 impl RawPrepare {
     pub fn check(&self) -> Result<Settings, ConfigError> {
-        let ordered = "two numbers, the lower first";
-        let [low, high] = self.ct_window_hu;
-        require("prepare.ct_window_hu", &[low, high], low < high, ordered)?;
-        if let Some([low, high]) = self.pet_window_suv {
-            require("prepare.pet_window_suv", &[low, high], low < high, ordered)?;
+        let window = |[low, high]: [f32; 2], body: f32| {
+            low.is_finite() && low < high && high > body && high.is_finite()
+        };
+        let hu = self.ct_window_hu;
+        let range = "two numbers, the lower first, the other above -400, where bodies begin";
+        require("prepare.ct_window_hu", &hu, window(hu, CT_BODY_HU), range)?;
+        if let Some(suv) = self.pet_window_suv {
+            let range = "two numbers, the lower first, the other above 0.2, where bodies begin";
+            require("prepare.pet_window_suv", &suv, window(suv, PET_BODY_SUV), range)?;
         }
         for spacing in self.spacing_mm {
             within("prepare.spacing_mm", spacing, 0.05, 50.0, "0.05 to 50 each")?;

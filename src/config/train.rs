@@ -60,7 +60,7 @@ impl RawTrain {
         let learning_rate = f64::from(self.learning_rate);
         within("train.learning_rate", learning_rate, 1e-9, 10.0, "above 0, at most 10")?;
         within("train.weight_decay", f64::from(self.weight_decay), 0.0, 10.0, "0 to 10")?;
-        within("train.clip_norm", f64::from(self.clip_norm), 1e-6, 1e9, "above 0")?;
+        within("train.clip_norm", f64::from(self.clip_norm), 1e-6, 1e9, "above 0, at most 1e9")?;
         within("train.checkpoint_every", self.checkpoint_every as f64, 1.0, 1e8, "1 or more")?;
         self.check_cache(&objective)?;
         require("train.warmup", &self.warmup, self.warmup < self.steps, "less than train.steps")?;

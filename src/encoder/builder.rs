@@ -20,7 +20,7 @@ pub(super) enum Init {
 #[derive(Debug, Clone, Copy)]
 pub enum Mode {
     /// Batch statistics; dropout, where a network has it, is drawn from the
-    /// number of the step, an `i64` scalar.
+    /// number of the step, a scalar.
     Train {
         /// The number of the step.
         step: Value,

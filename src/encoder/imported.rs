@@ -93,8 +93,9 @@ impl Imported {
         let mut shape = b.g.shape(views).to_vec();
         if let Some(batch) = self.batch.filter(|&batch| batch != shape[0]) {
             return Err(EncoderError::Shape {
-                requirement: "twice train.batch to be the batch that the ONNX file was exported \
-                              for, or a file exported with a dynamic first axis",
+                requirement: "the views of a pass (twice train.batch; twice gradient_cache where \
+                              there is one; with \"moco\" train.batch) to be the batch that the \
+                              ONNX file was exported for, or a file with a dynamic first axis",
                 received: format!("{} views and a batch of {batch}", shape[0]),
             });
         }

@@ -57,6 +57,17 @@ pub fn uniformity(rows: &[f32], width: usize) -> f64 {
     (sum / count.max(1) as f64).ln()
 }
 
+/// The [`uniformity`] of the anchors or the positives of pairs, whichever is worse: each may
+/// have an encoder of its own, and both together hide that one of them is a point.
+pub fn uniformity_of_sides(sides: [&[f32]; 2], width: usize) -> f64 {
+    sides.map(|side| uniformity(side, width)).into_iter().fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// The [`rank_me`] of the anchors or the positives of pairs, whichever is worse.
+pub fn rank_me_of_sides(sides: [&[f32]; 2], width: usize) -> f64 {
+    sides.map(|side| rank_me(side, width)).into_iter().fold(f64::INFINITY, f64::min)
+}
+
 fn unit_rows(rows: &[f32], width: usize) -> Vec<Vec<f64>> {
     rows.chunks_exact(width)
         .map(|row| {

@@ -110,7 +110,12 @@ impl Work<'_> {
         let (k, purpose) = (held_out_k, Purpose::Judge);
         let judge = Judge { part: &fold.held_out, k, purpose, most: 1024, fold: number };
         let judged = judge.judge(runtime, settings, &critic, &parameters, &rows)?;
-        Ok(Some((bound.influences(&judged), step)))
+        let influences = bound.influences(&judged);
+        if influences.iter().any(|influence| !influence.is_finite()) {
+            let estimate = mean(&influences) as f32;
+            return Err(MiError::Diverged { estimate, step, learning_rate });
+        }
+        Ok(Some((influences, step)))
     }
 }
 

@@ -135,13 +135,15 @@ impl Pairs {
     }
 
     /// The entropy of B in nats, groups weighing the same; none where it takes more
-    /// than [`super::MAX_CATEGORIES`] values.
+    /// than [`super::MAX_CATEGORIES`] values, or more than half as many as there are groups:
+    /// that many numbers that are all different have the logarithm of their count.
     pub fn entropy_of_b_nats(&self) -> Option<f64> {
         let weighted = |group: &Vec<[usize; 2]>| {
             let weight = 1.0 / group.len() as f64;
             group.iter().map(move |&[_, b]| (b, weight)).collect::<Vec<_>>()
         };
-        self.y.entropy_nats(self.groups.iter().flat_map(weighted))
+        let most = super::MAX_CATEGORIES.min(self.groups.len() / 2);
+        self.y.entropy_nats(self.groups.iter().flat_map(weighted), most)
     }
 }
 

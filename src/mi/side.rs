@@ -31,7 +31,11 @@ impl Side {
         let mut parts = Vec::new();
         for (name, values) in columns {
             let (width, values) = match values {
-                Values::Numbers(values) => (1, values.into_iter().map(|v| v as f32).collect()),
+                // Seconds since 1970 are the same to within a minute in 32 bits.
+                Values::Numbers(values) => {
+                    let first = values.iter().copied().find(|v| v.is_finite()).unwrap_or(0.0);
+                    (1, values.into_iter().map(|v| (v - first) as f32).collect())
+                }
                 Values::Vectors { width, values } => (width, values),
                 Values::Words(words) => one_hot(&name, &words)?,
             };
@@ -90,14 +94,18 @@ impl Side {
         self.columns.iter().map(count).collect()
     }
 
-    /// The entropy in nats of weighted rows, where they take few values; none where
-    /// they take many.
-    pub fn entropy_nats(&self, rows: impl Iterator<Item = (usize, f64)>) -> Option<f64> {
+    /// The entropy in nats of weighted rows, where they take at most so many values; none
+    /// where they take more.
+    pub fn entropy_nats(
+        &self,
+        rows: impl Iterator<Item = (usize, f64)>,
+        most: usize,
+    ) -> Option<f64> {
         let mut weights: BTreeMap<Vec<u32>, f64> = BTreeMap::new();
         for (row, weight) in rows {
             let bits = self.row(row).iter().map(|v| v.to_bits()).collect();
             *weights.entry(bits).or_default() += weight;
-            if weights.len() > MAX_CATEGORIES {
+            if weights.len() > most {
                 return None;
             }
         }
@@ -176,7 +184,8 @@ mod tests {
     #[test]
     fn text_is_one_number_a_category_and_gaps_are_seen() {
         let side = side();
-        assert_eq!(side.row(0), [50.0, 0.0, 1.0]);
+        // numbers less the first one
+        assert_eq!((side.row(0), side.row(2)), (&[0.0, 0.0, 1.0][..], &[20.0, 0.0, 1.0][..]));
         assert_eq!(side.columns(), [("age".to_owned(), 1), ("sex".to_owned(), 2)]);
         let whole: Vec<bool> = (0..4).map(|row| side.is_whole(row)).collect();
         assert_eq!(whole, [true, false, true, false]);
@@ -194,8 +203,9 @@ mod tests {
     #[test]
     fn the_entropy_is_that_of_the_weights() {
         let side = side();
-        let entropy = side.entropy_nats([(0, 0.5), (2, 0.5)].into_iter()).unwrap();
+        let entropy = side.entropy_nats([(0, 0.5), (2, 0.5)].into_iter(), 2).unwrap();
         assert!((entropy - 2f64.ln()).abs() < 1e-12);
+        assert_eq!(side.entropy_nats([(0, 0.5), (2, 0.5)].into_iter(), 1), None);
     }
 
     #[test]

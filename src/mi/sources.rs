@@ -171,6 +171,8 @@ impl Table {
 /// Cells of one part after those of another; none where they are of another kind.
 fn joined(before: Values, after: Values) -> Option<Values> {
     Some(match (before, after) {
+        // a part without rows
+        (Values::Vectors { width: 0, .. }, all) | (all, Values::Vectors { width: 0, .. }) => all,
         (Values::Numbers(mut all), Values::Numbers(more)) => {
             all.extend(more);
             Values::Numbers(all)

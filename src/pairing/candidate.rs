@@ -73,14 +73,24 @@ impl<'a> Candidates<'a> {
         if before <= limit {
             return 0;
         }
+        let whole = matches!(self.kind, Kind::CrossModality | Kind::Longitudinal);
+        if !whole {
+            // Of every series its share.
+            let mut kept = vec![false; before];
+            kept[..limit].fill(true);
+            kept.shuffle(&mut self.rng);
+            let mut kept = kept.into_iter();
+            let groups = self.groups.iter_mut();
+            groups.for_each(|group| group.retain(|_| kept.next().unwrap_or(false)));
+            return before - self.len();
+        }
         let mut order: Vec<usize> = (0..self.groups.len()).collect();
         order.shuffle(&mut self.rng);
         let mut left = limit;
         for n in order {
             let Some(group) = self.groups.get_mut(n) else { continue };
-            let whole = matches!(self.kind, Kind::CrossModality | Kind::Longitudinal);
             if group.len() > left {
-                if whole && left < limit {
+                if left < limit {
                     group.clear();
                 } else {
                     keep(group, left, &mut self.rng);

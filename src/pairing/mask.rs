@@ -171,10 +171,18 @@ fn shares_view(a: &PairRow, b: &PairRow) -> bool {
     let same = |one: &[f64; 3], other: &[f64; 3]| {
         one.iter().zip(other).all(|(one, other)| (one - other).abs() <= HAIR_MM)
     };
-    let anchors = a.anchor_series == b.anchor_series && a.world == b.world;
-    let positives = a.positive_series == b.positive_series && a.positive_world == b.positive_world;
-    (anchors && same(&a.anchor_mm, &b.anchor_mm))
-        || (positives && same(&a.positive_mm, &b.positive_mm))
+    let (of_a, of_b) = (views(a), views(b));
+    of_a.iter().any(|(series, world, mm)| {
+        of_b.iter().any(|(other, there, at)| series == other && world == there && same(mm, at))
+    })
+}
+
+/// Series, world and place of both sides.
+fn views(pair: &PairRow) -> [(&str, &str, &[f64; 3]); 2] {
+    [
+        (&pair.anchor_series, &pair.world, &pair.anchor_mm),
+        (&pair.positive_series, &pair.positive_world, &pair.positive_mm),
+    ]
 }
 
 impl Mask {

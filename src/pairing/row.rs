@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Direction, context};
 use crate::{
     table::record,
-    view::{self, Augments, Prepared, ViewError, Volumes},
+    view::{self, Augmentation, Augments, Prepared, ViewError, Volumes},
 };
 
 /// Why two places are a positive pair.
@@ -162,11 +162,14 @@ impl PairRow {
         match changes {
             None => volume.sample(&view.grid(centre), values),
             Some(Changes { augments, rng, mut shared }) => {
-                // A slab that moves along its normal would no longer be around its slice.
-                let along_normal = view.is_box() && self.context.is_none();
-                let mut change = augments.of(modality).draw(view, along_normal, rng);
+                // What is masked out of a slab must not come back from its neighbours.
+                let within = |change: Augmentation| match self.context {
+                    Some(_) => change.in_plane(),
+                    None => change,
+                };
+                let mut change = within(augments.of(modality).draw(view, view.is_box(), rng));
                 if let Some(batch) = &augments.batch {
-                    change = change.on(batch.draw(view, along_normal, &mut shared));
+                    change = change.on(within(batch.draw(view, view.is_box(), &mut shared)));
                 }
                 change.see(volume, view, centre, rng, values);
             }

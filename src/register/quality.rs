@@ -6,6 +6,7 @@ use glam::{DAffine3, DVec3};
 use rand::RngExt;
 
 use super::{
+    image::Level,
     rigid::{Pose, rotation_of},
     sample::stream,
     search::{Found, Search},
@@ -131,13 +132,20 @@ fn gain(search: &Search, found: &Found) -> Option<f64> {
 }
 
 fn overlap(search: &Search, pose: &Pose) -> Option<f64> {
-    let fixed = search.fixed.levels.last()?;
-    let moving = search.moving.levels.last()?;
+    let (fixed, moving) = (search.fixed.levels.last()?, search.moving.levels.last()?);
+    let there = within(fixed, search.fixed.foreground_above, moving, &pose.affine());
+    let back = within(moving, search.moving.foreground_above, fixed, &pose.affine().inverse());
+    let (inside, body) = if there.1 <= back.1 { there } else { back };
+    Some(inside / body.max(f64::MIN_POSITIVE))
+}
+
+/// How much of the body in one scan lies in another, and all of it, mm³.
+fn within(one: &Level, above: f32, other: &Level, other_from_one: &DAffine3) -> (f64, f64) {
     let (mut inside, mut body) = (0.0, 0.0);
-    let affine: DAffine3 = moving.voxel_from_ras * pose.affine() * fixed.grid.ras_from_voxel;
-    let last = DVec3::from_array(moving.grid.shape.map(|n| n as f64 - 1.0));
-    for ((k, j, i), &value) in fixed.voxels.indexed_iter() {
-        if value > search.fixed.foreground_above {
+    let affine: DAffine3 = other.voxel_from_ras * *other_from_one * one.grid.ras_from_voxel;
+    let last = DVec3::from_array(other.grid.shape.map(|n| n as f64 - 1.0));
+    for ((k, j, i), &value) in one.voxels.indexed_iter() {
+        if value > above {
             body += 1.0;
             let at = affine.transform_point3(DVec3::new(i as f64, j as f64, k as f64));
             if at.cmpge(DVec3::splat(-0.5)).all() && at.cmple(last + 0.5).all() {
@@ -145,10 +153,8 @@ fn overlap(search: &Search, pose: &Pose) -> Option<f64> {
             }
         }
     }
-    let voxel = fixed.grid.ras_from_voxel.matrix3.determinant().abs();
-    let (_, other) = moving.foreground(search.moving.foreground_above);
-    let smaller = (body * voxel).min(other).max(f64::MIN_POSITIVE);
-    Some((inside * voxel / smaller).min(1.0))
+    let voxel = one.grid.ras_from_voxel.matrix3.determinant().abs();
+    (inside * voxel, body * voxel)
 }
 
 /// Where two halves see the same anatomy they are aligned by the same map; what

@@ -108,6 +108,9 @@ fn of_series(series: &Series) -> Option<Values> {
             }
             Some(Values::Vectors { width, values })
         }
+        DataType::List(_) if series.is_empty() => {
+            Some(Values::Vectors { width: 0, values: Vec::new() })
+        }
         DataType::List(_) => {
             let lists = series.list().ok()?;
             let width = lists.amortized_iter().flatten().map(|row| row.as_ref().len()).next()?;

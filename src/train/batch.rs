@@ -38,8 +38,6 @@ pub struct Batch {
     pub allowed_queue: Vec<f32>,
     /// `[K, 1]`: 1 where the anchor is a context of what is masked out of it.
     pub context: Vec<f32>,
-    /// Mean number of negatives an anchor of this batch has, without the queue.
-    pub negatives: f32,
 }
 
 /// The random numbers of one step, or of one view of it: independent streams of
@@ -112,11 +110,9 @@ fn sample(
             Ok(())
         })?;
     let mask = settings.draw.rules.mask(&pairs);
-    let negatives = mask.negatives();
     Ok(Batch {
         views,
         allowed_queue: sampler.allowed_queue(&pairs, number),
-        negatives: negatives.iter().sum::<usize>() as f32 / negatives.len().max(1) as f32,
         context: pairs.iter().map(|pair| f32::from(u8::from(pair.is(Kind::Context)))).collect(),
         targets: mask.targets,
         allowed: mask.allowed,

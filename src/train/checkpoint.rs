@@ -47,7 +47,7 @@ pub(super) struct State {
 /// The tensor of bytes that holds the rows, as postcard lays them out.
 const METRICS: &str = "metrics";
 /// What changes when the layout of a checkpoint does.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 impl State {
     /// The state before the first step.

@@ -127,19 +127,19 @@ impl<'a> Monitor<'a> {
             Probe::draw(&pairs, watch.settings.probe, most, settings)
         };
         let looks = watch.settings.every > 0;
-        let held_out = if looks { draw(watch.held_out, settings.batch) } else { None };
+        let most = settings.batch.min(watch.settings.probe);
+        let held_out = if looks { draw(watch.held_out, most) } else { None };
         // Both sides tell one pair from equally many, or they could not be compared.
-        let batch = held_out.as_ref().map_or(settings.batch, Probe::batch);
+        let batch = held_out.as_ref().map_or(most, Probe::batch);
         let probe = if looks { draw(task.pairs, batch) } else { None };
         if looks && held_out.is_none() {
             progress.note(
                 "no batch of held-out pairs: the monitor looks at the training subjects alone",
             );
-        } else if looks && batch < settings.batch {
+        } else if looks && batch < most {
             progress.note(&format!(
-                "only {batch} held-out pairs, fewer than a batch of {}: the bounds of the \
+                "only {batch} held-out pairs, fewer than {most}: the bounds of the \
                  monitor's looks have the ceiling ln {batch} = {:.2} nats",
-                settings.batch,
                 (batch as f32).ln()
             ));
         }
@@ -217,6 +217,7 @@ impl<'a> Monitor<'a> {
         row.rank_me = Some(meters.rank_me);
         if let Some(held_out) = &self.held_out {
             let (meters, _) = look(held_out, false)?;
+            row.held_out_ceiling_nats = Some(held_out.ceiling_nats());
             row.held_out_bound_nats = Some(meters.bound_nats);
             row.held_out_alignment = Some(meters.alignment);
             row.held_out_uniformity = Some(meters.uniformity);

@@ -183,6 +183,15 @@ impl Augmentation {
         Self { under: Some(Box::new(batch)), ..self }
     }
 
+    /// The same change within each slice: nothing moves along the normal or mixes slices.
+    #[must_use]
+    pub fn in_plane(mut self) -> Self {
+        (self.shift_mm.z, self.scale.z) = (0.0, 1.0);
+        (self.tilt, self.thickness_mm, self.blur[2]) = ([0.0; 2], 0.0, 0.0);
+        self.elastic.truncate(2);
+        self
+    }
+
     /// The view moved, turned and scaled about its centre. The grid moves, not
     /// the image, so that one interpolation does all.
     pub fn apply_to_grid(&self, view: &Grid) -> Grid {

@@ -77,7 +77,7 @@ pub use op::{
     BatchNormTraining, Coordinates, Interpolation, InterpolationMode, PadMode, Rounding, Sliding,
 };
 pub use optimizer::{
-    AdamW, Lars, LossScale, Optimizer, OptimizerState, Sgd, Unscaled, accumulate,
+    AdamW, Lars, LossScale, Optimizer, OptimizerState, Sgd, Unscaled, accumulate, all_finite,
     clip_by_global_norm,
 };
 pub use parameters::{Layout, Parameter, block_of};

@@ -17,7 +17,7 @@ mod sgd;
 
 pub use adamw::AdamW;
 pub use lars::Lars;
-pub use loss_scale::{LossScale, Unscaled};
+pub use loss_scale::{LossScale, Unscaled, all_finite};
 pub use sgd::Sgd;
 
 /// What an optimizer carries from step to step: flat values of shape `[len]`.

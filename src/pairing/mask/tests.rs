@@ -75,6 +75,14 @@ fn a_pair_twice_and_a_place_of_another_pair_are_no_negatives() {
     assert_eq!(excluded(&near, &twice), all);
     // Without any rule a pair and its copy still share a view.
     assert_eq!(excluded(&OFF, &twice), [(0, 1), (1, 0)]);
+    // The anchor of one is the positive of the other.
+    let mut chain = [pair("x", "w", 0.0, 5.0), pair("x", "w", 5.0, 10.0)];
+    for pair in &mut chain {
+        pair.positive_series = pair.anchor_series.clone();
+        pair.anchor_mm[0] = 0.0;
+        pair.positive_mm[1] = 0.0;
+    }
+    assert_eq!(excluded(&OFF, &chain), [(0, 1), (1, 0)]);
     // Two positives of one anchor are no negatives of it, whatever their distance.
     let star = [pair("x", "w", 7.0, 9.0), pair("x", "w", 7.0, 70.0)];
     assert_eq!(excluded(&OFF, &star), [(0, 1), (1, 0)]);

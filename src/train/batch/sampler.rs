@@ -73,7 +73,7 @@ impl<'a> Sampler<'a> {
             .iter()
             .filter(|pair| Kind::ALL.iter().any(|&k| pair.is(k) && settings.weights.of(k) > 0.0))
             .collect();
-        if usable.is_empty() {
+        if usable.is_empty() && !pairs.is_empty() {
             return Err(BatchError::NoKind);
         }
         let subjects = usable.iter().map(|pair| &pair.subject).collect::<BTreeSet<_>>().len();
@@ -90,12 +90,6 @@ impl<'a> Sampler<'a> {
             seed: settings.seed,
             remarks: Vec::new(),
         };
-        let least = batch.div_ceil(subjects);
-        if sampler.most < least {
-            let (asked, most) = (settings.draw.max_subject_share, least);
-            sampler.remarks.push(BatchRemark::Share { asked, batch, subjects, most });
-            sampler.most = least;
-        }
         if fixed {
             sampler.fix_slots(&usable, settings);
         } else {
@@ -105,6 +99,12 @@ impl<'a> Sampler<'a> {
                 |kind| settings.weights.of(kind),
                 settings.draw.distance_law,
             ));
+        }
+        let least = sampler.parts.iter().map(Part::least_of_a_subject).max().unwrap_or(1);
+        if sampler.most < least {
+            let (asked, most) = (settings.draw.max_subject_share, least);
+            sampler.remarks.push(BatchRemark::Share { asked, batch, subjects, most });
+            sampler.most = least;
         }
         if settings.objective.kind.contrasts() {
             sampler.try_negatives(subjects)?;
@@ -159,6 +159,7 @@ impl<'a> Sampler<'a> {
         let room: Vec<usize> = slots.values().map(Vec::len).collect();
         for ((slot, pairs), count) in slots.into_iter().zip(quotas(&shares, &room, self.batch)) {
             if count == 0 {
+                self.remarks.push(BatchRemark::NoSlot { slot });
                 continue;
             }
             let weight = |kind: Kind| {

@@ -1,6 +1,8 @@
 //! A training graph on its way: what it carries, is given and reports.
 
-use onnx_grad::{ElementType, Graph, LossScale, Value, accumulate, gradient, model::Precision};
+use onnx_grad::{
+    ElementType, Graph, LossScale, Value, accumulate, all_finite, gradient, model::Precision,
+};
 
 use super::{LOSS_SCALE, SUM, Settings, TrainError};
 use crate::runtime::StateVariable;
@@ -79,8 +81,12 @@ impl Plan {
             self.next(SUM, grads);
             let zero = self.g.scalar(0.0);
             let last = self.g.less(zero, last)?;
+            // of the sum: a part before this one may have overflowed
             apply = Some(match apply {
-                Some(finite) => self.g.and(finite, last)?,
+                Some(_) => {
+                    let finite = all_finite(&mut self.g, grads)?;
+                    self.g.and(finite, last)?
+                }
                 None => last,
             });
         }

@@ -27,8 +27,9 @@ pub(super) fn look(row: &MetricRow) -> String {
         }
     };
     add("bound", row.probe_bound_nats, 2);
-    add("held out", row.held_out_bound_nats, 2);
     add("of", row.look_ceiling_nats, 2);
+    add("held out", row.held_out_bound_nats, 2);
+    add("of", row.held_out_ceiling_nats, 2);
     add("control", row.control_nats, 2);
     add("rank", row.rank_me, 1);
     add("alignment", row.alignment, 2);
@@ -48,7 +49,7 @@ pub(super) fn panel(rows: &[MetricRow], dim: usize, raised: &[Raised]) -> String
     let seen: Vec<&MetricRow> = rows.iter().filter(|row| row.is_look()).collect();
     if let Some(look) = seen.last() {
         let held_out: Vec<f32> = seen.iter().filter_map(|row| row.held_out_bound_nats).collect();
-        if let (Some(&now), Some(ceiling)) = (held_out.last(), look.look_ceiling_nats) {
+        if let (Some(&now), Some(ceiling)) = (held_out.last(), look.held_out_ceiling_nats) {
             lines.push(bound_line("held out", now, ceiling, &held_out));
         }
         if let Some(control) = look.control_nats {

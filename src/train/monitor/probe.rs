@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::MonitorError;
 use crate::{
     embed::Embedder,
-    evaluate::{self, alignment, embed_pairs, rank_me, uniformity},
+    evaluate::{self, alignment, embed_pairs, rank_me_of_sides, uniformity_of_sides},
     objective::info_nce_bound_of_places,
     pairing::PairRow,
     train::{self, BatchError, Sampler},
@@ -111,11 +111,12 @@ impl Probe {
             batch: self.batch,
             temperature: settings.temperature,
         };
+        let sides = [embedded.anchors.as_slice(), &embedded.positives];
         let meters = Meters {
             bound_nats: bound.nats(1.0, Some(&self.allowed)) as f32,
             alignment: alignment(&embedded.anchors, &embedded.positives, width) as f32,
-            uniformity: uniformity(&embedded.anchors, width) as f32,
-            rank_me: rank_me(&embedded.anchors, width) as f32,
+            uniformity: uniformity_of_sides(sides, width) as f32,
+            rank_me: rank_me_of_sides(sides, width) as f32,
         };
         let subjects: Vec<&str> = self.pairs.iter().map(|pair| pair.subject.as_str()).collect();
         let control = control.then(|| control_nats(&bound, &subjects, settings.seed) as f32);

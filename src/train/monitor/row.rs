@@ -34,8 +34,10 @@ record! {
         pub pairs_per_second: f32,
         /// Share of the step's time spent waiting for its batch.
         pub wait_share: f32,
-        /// Mean of ln K of the bounds of a look.
+        /// Mean of ln K of the probe's bound.
         pub look_ceiling_nats: Option<f32>,
+        /// The same of the held-out one: other pairs exclude others.
+        pub held_out_ceiling_nats: Option<f32>,
         /// The bound on the probe of the training subjects, nats.
         pub probe_bound_nats: Option<f32>,
         /// The bound on the probe of the held-out subjects, nats.
@@ -81,6 +83,7 @@ impl MetricRow {
             ("bound_nats/probe", self.probe_bound_nats),
             ("bound_nats/held_out", self.held_out_bound_nats),
             ("bound_nats/look_ceiling", self.look_ceiling_nats),
+            ("bound_nats/held_out_ceiling", self.held_out_ceiling_nats),
             ("bound_nats/control", self.control_nats),
             ("geometry/alignment", self.alignment),
             ("geometry/uniformity", self.uniformity),

@@ -60,12 +60,8 @@ impl LossScale {
     pub fn unscale(&self, g: &mut Graph, state: Value, grads: Value) -> Result<Unscaled, Error> {
         let [scale, steps] = parts(g, state)?;
         let grads = g.div(grads, scale)?;
-        // x − x is 0 where x is finite, and not a number elsewhere
-        let axes: Vec<i64> = (0..g.shape(grads).len() as i64).collect();
-        let difference = g.sub(grads, grads)?;
-        let total = g.reduce_sum(difference, &axes, false)?;
+        let finite = all_finite(g, grads)?;
         let zero = g.scalar(0.0);
-        let finite = g.equal(total, zero)?;
 
         let [one, half, two, most] = [1.0, 0.5, 2.0, MOST].map(|x| g.scalar(x));
         let steps = g.add(steps, one)?;
@@ -82,6 +78,19 @@ impl LossScale {
         let (scale, steps) = (g.reshape(scale, &[1])?, g.reshape(steps, &[1])?);
         Ok(Unscaled { grads, finite, state: g.concat(&[scale, steps], 0)? })
     }
+}
+
+/// Whether all elements are finite, a `Bool` scalar.
+///
+/// # Errors
+/// [`Error`] where `x` is of no float type.
+pub fn all_finite(g: &mut Graph, x: Value) -> Result<Value, Error> {
+    // x − x is 0 where x is finite, and not a number elsewhere
+    let axes: Vec<i64> = (0..g.shape(x).len() as i64).collect();
+    let difference = g.sub(x, x)?;
+    let total = g.reduce_sum(difference, &axes, false)?;
+    let zero = g.scalar(0.0);
+    g.equal(total, zero)
 }
 
 /// The scale and the steps of a state, scalars.

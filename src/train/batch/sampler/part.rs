@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rand::RngExt;
+use rand::{RngExt, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use crate::pairing::{DistanceLaw, Kind, PairRow};
@@ -115,21 +115,37 @@ impl<'a> Part<'a> {
             let pairs = &subjects[rng.random_range(0..subjects.len())];
             if !chosen.add(pairs.draw(rng), most) {
                 refused += 1;
-                // A kind or subject with few pairs runs dry: take what is left, in order.
+                // A kind or subject with few pairs runs dry: take what is left.
                 if refused > 50 * self.count {
-                    self.fill(chosen, until, most);
-                    self.fill(chosen, until, usize::MAX);
+                    let mut left: Vec<&PairRow> = self.all().collect();
+                    left.shuffle(rng);
+                    for most in [most, usize::MAX] {
+                        for &pair in &left {
+                            if chosen.pairs.len() < until {
+                                chosen.add(pair, most);
+                            }
+                        }
+                    }
                     break;
                 }
             }
         }
     }
 
-    fn fill(&self, chosen: &mut Chosen<'a>, until: usize, most: usize) {
-        for &pair in self.kinds.iter().flat_map(|kind| &kind.subjects).flat_map(|p| &p.all) {
-            if chosen.pairs.len() < until {
-                chosen.add(pair, most);
-            }
+    fn all(&self) -> impl Iterator<Item = &'a PairRow> {
+        self.kinds.iter().flat_map(|kind| &kind.subjects).flat_map(|pairs| &pairs.all).copied()
+    }
+
+    /// Fewest pairs of one subject that the part must take to be filled.
+    pub fn least_of_a_subject(&self) -> usize {
+        let mut of: BTreeMap<&str, usize> = BTreeMap::new();
+        self.all().for_each(|pair| *of.entry(&pair.subject).or_default() += 1);
+        let enough = |most: usize| of.values().map(|&n| n.min(most)).sum::<usize>() >= self.count;
+        let (mut low, mut high) = (1, self.count.max(1));
+        while low < high {
+            let middle = (low + high) / 2;
+            if enough(middle) { high = middle } else { low = middle + 1 }
         }
+        low
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Slot;
+
 /// Why no batch can be drawn.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +55,11 @@ pub enum BatchRemark {
         /// Pairs that a subject may have in a batch instead.
         most: usize,
     },
+    /// So few pairs are of two modalities that a batch has none of them.
+    NoSlot {
+        /// The modalities.
+        slot: Slot,
+    },
     /// Some anchors have no negative.
     WithoutNegatives {
         /// Anchors without.
@@ -69,6 +76,11 @@ impl fmt::Display for BatchRemark {
                 f,
                 "max_subject_share = {asked} cannot be kept: {subjects} training subject(s) must fill \
                  a batch of {batch}; up to {most} pairs of a batch are of one subject"
+            ),
+            Self::NoSlot { slot: Slot { anchor_modality, positive_modality } } => write!(
+                f,
+                "no pair of a batch is {anchor_modality}→{positive_modality}, as their share is \
+                 below one pair: nothing is learned of them. Raise batch, or leave them out"
             ),
             Self::WithoutNegatives { rows, of } => write!(
                 f,
