@@ -144,7 +144,7 @@ fn processor_seconds() -> f64 {
 
 /// One step of many pairs: MIVOX_CACHE_PAIRS (4096) in chunks of MIVOX_CACHE_CHUNK (32).
 #[test]
-#[ignore = "an hour of processor time"]
+#[ignore = "a quarter of an hour of processor time"]
 fn a_step_of_thousands_of_pairs() {
     let number = |name: &str, usual: usize| {
         std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(usual)
