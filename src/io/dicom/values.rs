@@ -69,7 +69,17 @@ impl Attributes {
 
     /// Whether a tag has a value already: the first one stays.
     pub(super) fn holds(&self, tag: Tag) -> bool {
-        self.places.binary_search_by_key(&tag, |&(tag, ..)| tag).is_ok()
+        self.place(tag).is_ok()
+    }
+
+    /// Where a tag stands, or would; tags ascend, so that a new one is mostly the last.
+    fn place(&self, tag: Tag) -> Result<usize, usize> {
+        match self.places.last() {
+            Some(&(last, ..)) if last >= tag => {
+                self.places.binary_search_by_key(&tag, |&(tag, ..)| tag)
+            }
+            _ => Err(self.places.len()),
+        }
     }
 
     /// Keeps a value that `fill` writes, where there is none yet.
@@ -83,14 +93,14 @@ impl Attributes {
         self.bytes.resize(start + length as usize, 0);
         fill(&mut self.bytes[start..])?;
         let (start, end) = (start as u32, self.bytes.len() as u32);
-        if let Err(place) = self.places.binary_search_by_key(&tag, |&(tag, ..)| tag) {
+        if let Err(place) = self.place(tag) {
             self.places.insert(place, (tag, start, end));
         }
         Ok(())
     }
 
     pub(super) fn bytes(&self, tag: Tag) -> Option<&[u8]> {
-        let place = self.places.binary_search_by_key(&tag, |&(tag, ..)| tag).ok()?;
+        let place = self.place(tag).ok()?;
         let &(_, start, end) = self.places.get(place)?;
         self.bytes.get(start as usize..end as usize)
     }
@@ -99,13 +109,13 @@ impl Attributes {
     /// or empty. Bytes that are no UTF-8 are read as Latin-1, so that an
     /// identifier stays the same whatever character set the file declares.
     pub(super) fn text(&self, tag: Tag) -> Option<Cow<'_, str>> {
-        let bytes = self.bytes(tag)?;
+        let mut bytes = self.bytes(tag)?;
+        while let [b'\0' | b' ', rest @ ..] | [rest @ .., b'\0' | b' '] = bytes {
+            bytes = rest;
+        }
         let text = match std::str::from_utf8(bytes) {
-            Ok(text) => Cow::Borrowed(text.trim_matches(['\0', ' '])),
-            Err(_) => {
-                let text: String = bytes.iter().map(|&b| char::from(b)).collect();
-                Cow::Owned(text.trim_matches(['\0', ' ']).to_owned())
-            }
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::Owned(bytes.iter().map(|&b| char::from(b)).collect()),
         };
         (!text.is_empty()).then_some(text)
     }
