@@ -142,10 +142,15 @@ impl Source {
 
     /// Whether the data set ends here.
     pub(super) fn is_at_end(&mut self) -> io::Result<bool> {
+        if !self.buffered().is_empty() {
+            return Ok(false);
+        }
         Ok(self.peeked.is_empty() && self.bytes.reader().fill_buf()?.is_empty())
     }
 
     /// The next bytes, as many as the array has.
+    // Called for every element: a result handed over in memory is waited for.
+    #[inline(always)]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DicomError> {
         if let Some(&bytes) = self.buffered().first_chunk::<N>()
             && let Bytes::Plain(file) = &mut self.bytes
@@ -167,16 +172,6 @@ impl Source {
         if announced > left {
             return Err(short());
         }
-        // Nearly every element lies in what was read already.
-        if self.peeked.is_empty()
-            && let Bytes::Plain(file) = &mut self.bytes
-            && let Some(there) = file.buffer().get(..buffer.len())
-        {
-            buffer.copy_from_slice(there);
-            file.consume(buffer.len());
-            self.at += announced;
-            return Ok(());
-        }
         let known = self.peeked.len().min(buffer.len());
         let (first, rest) = buffer.split_at_mut(known);
         first.copy_from_slice(&self.peeked[..known]);
@@ -187,6 +182,18 @@ impl Source {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// Adds the next bytes to others; the caller bounds how many.
+    pub(super) fn append(&mut self, announced: u64, to: &mut Vec<u8>) -> Result<(), DicomError> {
+        // Nearly every element lies in what was read already.
+        if let Some(there) = self.buffered().get(..announced as usize) {
+            to.extend_from_slice(there);
+            return self.skip(announced);
+        }
+        let start = to.len();
+        to.resize(start + announced as usize, 0);
+        self.fill(&mut to[start..])
     }
 
     /// The next bytes. Memory grows with what is there, not with what is

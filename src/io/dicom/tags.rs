@@ -6,6 +6,11 @@
 /// Group and element.
 pub(super) type Tag = (u16, u16);
 
+/// A tag as one number, in the same order and compared faster.
+pub(super) fn number((group, element): Tag) -> u32 {
+    u32::from(group) << 16 | u32::from(element)
+}
+
 pub(super) const IMPLICIT: &str = "1.2.840.10008.1.2";
 pub(super) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 pub(super) const DEFLATED: &str = "1.2.840.10008.1.2.1.99";

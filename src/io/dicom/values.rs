@@ -76,22 +76,20 @@ impl Attributes {
     fn place(&self, tag: Tag) -> Result<usize, usize> {
         match self.places.last() {
             Some(&(last, ..)) if last >= tag => {
-                self.places.binary_search_by_key(&tag, |&(tag, ..)| tag)
+                self.places.binary_search_by_key(&tags::number(tag), |&(tag, ..)| tags::number(tag))
             }
             _ => Err(self.places.len()),
         }
     }
 
-    /// Keeps a value that `fill` writes, where there is none yet.
+    /// Keeps a value that `append` adds to those before it, where there is none yet.
     pub(super) fn insert(
         &mut self,
         tag: Tag,
-        length: u32,
-        fill: impl FnOnce(&mut [u8]) -> Result<(), DicomError>,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), DicomError>,
     ) -> Result<(), DicomError> {
         let start = self.bytes.len();
-        self.bytes.resize(start + length as usize, 0);
-        fill(&mut self.bytes[start..])?;
+        append(&mut self.bytes)?;
         let (start, end) = (start as u32, self.bytes.len() as u32);
         if let Err(place) = self.place(tag) {
             self.places.insert(place, (tag, start, end));

@@ -310,7 +310,7 @@ impl Walker {
             let (at, what) = (source.at(), "more values than any file has");
             return Err(DicomError::Structure { at, what });
         }
-        target.insert(tag, length, |bytes| source.fill(bytes))
+        target.insert(tag, |bytes| source.append(length_found, bytes))
     }
 
     fn item(&mut self) -> Result<Option<PixelStart>, DicomError> {

@@ -197,12 +197,12 @@ mod tests {
     fn a_text_that_is_no_name_is_not_looked_at() {
         let of = |length: usize| {
             let mut values = Values::new(Encoding::EXPLICIT);
-            let fill = |bytes: &mut [u8]| {
-                bytes.fill(b' ');
-                bytes[..2].copy_from_slice(b"T2");
+            let append = |bytes: &mut Vec<u8>| {
+                bytes.extend_from_slice(b"T2");
+                bytes.resize(length, b' ');
                 Ok(())
             };
-            values.own.insert(tags::SERIES_DESCRIPTION, length as u32, fill).unwrap();
+            values.own.insert(tags::SERIES_DESCRIPTION, append).unwrap();
             weighting(&Scope::of_frame(&values, 0), &MrTiming::default(), &[])
         };
         assert_eq!((of(64), of(2000)), (Modality::T2, Modality::Mr));

@@ -105,6 +105,8 @@ fn has_long_length(vr: [u8; 2]) -> bool {
     )
 }
 
+// As [`Source::array`].
+#[inline(always)]
 pub(super) fn read_element(source: &mut Source, encoding: Encoding) -> Result<Element, DicomError> {
     let at = source.at();
     let [g0, g1, e0, e1, v0, v1, l0, l1] = source.array()?;
