@@ -104,6 +104,19 @@ fn what_is_written_is_read_back() {
     }
 }
 
+/// The checksum is that of the whole stream, also where it holds more than the voxels.
+#[test]
+fn what_follows_the_voxels_is_ignored_but_checked() {
+    let image = image(oblique());
+    let sound = gzip(&[&image.bytes[..], b"more"].concat());
+    let mut damaged = sound.clone();
+    let at = sound.len() - 8;
+    damaged[at] ^= 1;
+    assert!(open_volume(&image.save("sound.nii.gz", &sound), 0).is_ok());
+    let error = open_volume(&image.save("damaged.nii.gz", &damaged), 0);
+    assert!(matches!(error, Err(ImageError::Io(_))), "{error:?}");
+}
+
 #[test]
 fn the_qform_says_the_same_where_it_can() {
     let file = image(oblique());

@@ -26,5 +26,5 @@ for name, klass, data in [
 ]:
     klass(data, AFFINE).to_filename(OUT / name)
 whole = (OUT / "frames.nii").read_bytes()
-members = [gzip.compress(whole[at : at + 500]) for at in range(0, len(whole), 500)]
+members = [gzip.compress(whole[at : at + 500], mtime=0) for at in range(0, len(whole), 500)]
 (OUT / "members.nii.gz").write_bytes(b"".join(members))

@@ -13,7 +13,7 @@ mod hex;
 mod text;
 
 use crate::{io::archive, volume::room};
-use files::{Files, Part, Reader};
+use files::{Files, Part, Reader, pass_to_end};
 
 /// Bytes read at a time: enough to keep the inflater busy, small in a cache.
 const CHUNK: usize = 1 << 18;
@@ -103,8 +103,7 @@ impl Stream {
             && let Some((reader, _)) = &mut self.reader
             && layout.coding != Coding::Raw
         {
-            // One byte more makes the decoder check its checksum at the end of a stream.
-            io::copy(&mut reader.take(1), &mut io::sink())?;
+            pass_to_end(reader)?;
             self.reader = None;
             self.whole = true;
         }

@@ -9,7 +9,7 @@ use std::{
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use super::{Coding, hex::HexBytes, text::TextNumbers};
-use crate::io::archive;
+use crate::io::{archive, bomb};
 
 /// A file, and where in it the coded voxels lie.
 #[derive(Clone)]
@@ -105,6 +105,12 @@ impl Reader {
     }
 }
 
+/// Reads what lies behind the voxels, so that a decoder comes to the checksum of their
+/// stream; no more of it than [`bomb::LEN`].
+pub(super) fn pass_to_end(reader: &mut dyn Read) -> io::Result<()> {
+    io::copy(&mut reader.take(bomb::LEN), &mut io::sink()).map(|_| ())
+}
+
 impl Read for Reader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
@@ -114,8 +120,7 @@ impl Read for Reader {
             if let Some(mut done) = self.open.take()
                 && self.files.coding != Coding::Raw
             {
-                // One byte more makes a decoder check its checksum at the end of a stream.
-                io::copy(&mut done.by_ref().take(1), &mut io::sink())?;
+                pass_to_end(&mut done)?;
             }
             self.open(0)?;
         }
