@@ -123,8 +123,8 @@ ablation: setup build ## say which choices of the pipelines on patients matter: 
 	.venv/bin/python benches/ablation.py pipelines/sarcoma-pet-ct-mr.toml --input $(SARCOMA) \
 	  --out data/ablation/choices --mivox $(MIVOX) --jobs 2
 	.venv/bin/python benches/ablation.py pipelines/ms-longitudinal.toml --input $(MS) \
-	  --pattern "{subject}/study{session}_{modality}.nii.gz" --variants objectives \
-	  --out data/ablation/objectives --mivox $(MIVOX) --jobs 2
+	  --pattern "{subject}/study{session}_{modality}.nii.gz" --variants product \
+	  --out data/ablation/product --mivox $(MIVOX) --jobs 2
 
 bench-register: setup .venv-torch/.installed ## time rigid alignment beside SimpleITK's, on ../shared/scans
 	.venv-torch/bin/python benches/peers/register.py $(BENCH)
