@@ -104,15 +104,24 @@ fn off(a: &[f32], b: &[f32]) -> f64 {
 fn chunks_give_the_gradient_and_the_steps_of_the_whole_batch() {
     let view = view(32);
     let encoder = encoder(Vit { patch: 8, dim: 48, depth: 2, heads: 3 }, &view);
-    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Sgd] {
+    let learned = Temperature::Learned(0.2);
+    for (optimizer, temperature) in [
+        (OptimizerKind::AdamW, learned),
+        (OptimizerKind::Sgd, learned),
+        (OptimizerKind::Sgd, Temperature::Fixed(0.2)),
+    ] {
         for steps in [1, 3] {
             // Adam makes a step of the learning rate of a gradient that is zero but for
             // rounding, as that of the keys' bias is
             if optimizer == OptimizerKind::AdamW && steps > 1 {
                 continue;
             }
-            let (whole, expected) = run(&encoder, &view, &settings(64, 0, optimizer), steps);
-            let (cached, found) = run(&encoder, &view, &settings(64, 16, optimizer), steps);
+            let of = |chunk| {
+                let mut settings = settings(64, chunk, optimizer);
+                settings.objective.temperature = temperature;
+                run(&encoder, &view, &settings, steps)
+            };
+            let ((whole, expected), (cached, found)) = (of(0), of(16));
             for (cached, whole) in cached.iter().flatten().zip(whole.iter().flatten()) {
                 assert!((cached - whole).abs() <= 1e-5 * whole.abs().max(1.0), "{cached} {whole}");
             }
